@@ -1,0 +1,309 @@
+"""The database: engine, transactions, and every difference between SQLite and PostgreSQL.
+
+``Session`` is a SQLAlchemy connection inside one transaction. Doors open it with ``reading`` or
+``writing`` and commit by leaving the block; domain functions are handed it and never commit.
+"""
+
+import contextlib
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import StaticPool
+
+Session = Connection
+Result = TypeVar("Result")
+
+BUSY_SECONDS = 5.0  # how long a writer waits for another process's write before giving up
+GROUP_LIMIT = 64  # pushes that may share one commit; bounds how long the first of them waits
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Aware UTC on both databases. SQLite keeps it as text that sorts in time order."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a zone must not reach the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Json(sa.TypeDecorator[Any]):
+    """JSON as readable text: SQLite's JSON functions and PostgreSQL's jsonb both see it."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
+        return dialect.type_descriptor(sqlite.JSON(none_as_null=True))
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        return self.impl_instance.coerce_compared_value(op, value)
+
+
+# 64 bits everywhere; SQLite numbers rows by itself only for a column that is exactly INTEGER
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for SQLite or PostgreSQL, ready for ``reading`` and ``writing``. Creates the folder of a file."""
+    parsed = make_url(url)
+    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": json.loads}
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(
+            parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=5, **options
+        )
+    if parsed.database in (None, "", ":memory:"):
+        options |= {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    else:
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        options |= {"pool_size": 32, "max_overflow": 64}
+        options |= {"connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}}
+    engine = sa.create_engine(parsed, **options)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A transaction that only reads: one consistent view, and on SQLite never in a writer's way."""
+    with engine.connect() as session, session.begin():
+        yield session
+
+
+@contextlib.contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A transaction that may write; leaving the block commits, an exception rolls back.
+
+    On SQLite it starts by taking the write lock (a transaction that reads first and writes later
+    fails at once when somebody else wrote in between), and threads of one process queue fairly
+    instead of polling the file lock.
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as session:
+            yield session
+        return
+    with _write_lock(engine), engine.connect() as plain:
+        session = plain.execution_options(qunfen_immediate=True)
+        with session.begin():
+            yield session
+
+
+class GroupWriter:
+    """SQLite's one writer thread: work that arrives together shares a commit, a savepoint each.
+
+    A commit costs as much as a whole push, and SQLite has one writer anyway. On PostgreSQL each
+    unit of work keeps a transaction of its own.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None]
+        self._waiting = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._start = threading.Lock()
+
+    def run(self, work: Callable[[Session], Result]) -> Result:
+        """Run ``work`` in a transaction and return, after the commit, what it returned.
+
+        Whatever ``work`` raises rolls back its part alone and is raised here.
+        """
+        if self._engine.dialect.name != "sqlite":
+            with writing(self._engine) as session:
+                return work(session)
+        if self._thread is None:
+            with self._start:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._loop, name="group-writer", daemon=True
+                    )
+                    self._thread.start()
+        done: Future[Result] = Future()
+        self._waiting.put((work, done))
+        return done.result()
+
+    def close(self) -> None:
+        """Finish what is waiting and end the thread."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _loop(self) -> None:
+        while True:
+            item = self._waiting.get()
+            if item is None:
+                return
+            group = [item]
+            closing = False
+            while len(group) < GROUP_LIMIT:
+                try:
+                    following = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    closing = True
+                    break
+                group.append(following)
+            self._commit_together(group)
+            if closing:
+                return
+
+    def _commit_together(
+        self, group: Sequence[tuple[Callable[[Session], Any], "Future[Any]"]]
+    ) -> None:
+        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            with writing(self._engine) as session:
+                for work, done in group:
+                    try:
+                        if len(group) == 1:
+                            result = work(session)
+                        else:
+                            with session.begin_nested():
+                                result = work(session)
+                    except BaseException as problem:
+                        if len(group) == 1:
+                            raise
+                        outcomes.append((done, None, problem))
+                    else:
+                        outcomes.append((done, result, None))
+        except BaseException as problem:  # the commit itself failed, or a group of one did
+            for _work, done in group:
+                done.set_exception(problem)
+            return
+        for done, result, failure in outcomes:
+            if failure is not None:
+                done.set_exception(failure)
+            else:
+                done.set_result(result)
+
+
+def insert(session: Session, table: sa.Table) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT."""
+    maker = sqlite.insert if session.dialect.name == "sqlite" else postgresql.insert
+    return maker(table)
+
+
+def insert_first(session: Session, table: sa.Table, values: Mapping[str, Any]) -> int | None:
+    """Insert unless a unique key is taken: the new row's id, or None when somebody was first.
+
+    On PostgreSQL this waits for a first that is not committed yet. Read by RETURNING, never by
+    rowcount: psycopg says −1 for such an INSERT.
+    """
+    statement = insert(session, table).values(**values).on_conflict_do_nothing()
+    found: int | None = session.execute(statement.returning(table.c.id)).scalar()
+    return found
+
+
+def upsert(
+    session: Session,
+    table: sa.Table,
+    rows: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    key: Sequence[str],
+    change: Sequence[str] | None = None,
+) -> None:
+    """Insert rows; where ``key`` is taken, set the columns ``change`` (all but the key, when None) instead."""
+    listed = [rows] if isinstance(rows, Mapping) else list(rows)
+    if not listed:
+        return
+    statement = insert(session, table)
+    columns = [name for name in listed[0] if name not in key] if change is None else list(change)
+    if columns:
+        statement = statement.on_conflict_do_update(
+            index_elements=list(key), set_={name: statement.excluded[name] for name in columns}
+        )
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=list(key))
+    session.execute(statement, [dict(row) for row in listed])
+
+
+def claim(
+    session: Session,
+    table: sa.Table,
+    free: sa.ColumnElement[bool],
+    values: Mapping[str, Any],
+    *,
+    order_by: Sequence[Any],
+    limit: int,
+) -> Sequence[sa.Row[Any]]:
+    """Take up to ``limit`` free rows by one conditional UPDATE, so that two takers never share one.
+
+    ``free`` is asked again in the UPDATE itself. SKIP LOCKED is PostgreSQL's; SQLite drops the
+    words silently and needs none, its writers take turns.
+    """
+    chosen = sa.select(table.c.id).where(free).order_by(*order_by).limit(limit)
+    if session.dialect.name == "postgresql":
+        chosen = chosen.with_for_update(skip_locked=True)
+    statement = (
+        sa.update(table)
+        .where(table.c.id.in_(chosen.scalar_subquery()), free)
+        .values(**values)
+        .returning(*table.c)
+    )
+    return session.execute(statement).all()
+
+
+def is_unavailable(problem: BaseException) -> bool:
+    """Whether an exception says the database is locked or gone, rather than that we are wrong."""
+    if isinstance(problem, sa.exc.TimeoutError):
+        return True  # no connection came free
+    if isinstance(problem, DBAPIError) and problem.connection_invalidated:
+        return True
+    return isinstance(problem, OperationalError | InterfaceError)
+
+
+def _dump_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_locks: dict[int, threading.RLock] = {}  # one a process and engine: SQLite has one writer
+_locks_guard = threading.Lock()
+
+
+def _write_lock(engine: Engine) -> "threading.RLock":
+    pool_id = id(engine.pool)
+    lock = _locks.get(pool_id)
+    if lock is None:
+        with _locks_guard:
+            lock = _locks.setdefault(pool_id, threading.RLock())
+    return lock
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # in WAL mode a commit survives a killed process; NORMAL may lose the last ones at a power cut
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA temp_store=MEMORY")
+    cursor.execute("PRAGMA cache_size=-16000")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("qunfen_immediate")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

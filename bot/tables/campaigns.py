@@ -1,0 +1,163 @@
+"""Campaigns, their runs, deliveries and batches; and the ledger of mass slots."""
+
+import sqlalchemy as sa
+
+from bot.db import BigId, Json, UtcDateTime
+from bot.tables.common import account_id, follower_id, metadata, row_id
+
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("segment", sa.Text, nullable=False),
+    sa.Column("schedule", Json, nullable=False),  # {"at": …} or {"repeat": …}
+    sa.Column("channels", Json, nullable=False),
+    sa.Column("content", Json, nullable=False),
+    sa.Column("links", Json, nullable=False),
+    sa.Column("goal", Json),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("next_due_at", UtcDateTime),
+    # approval: bound to the content's hash and to at most so many people and slots
+    sa.Column("approved_people", sa.Integer),
+    sa.Column("approved_slots", sa.Integer),
+    sa.Column("approved_hash", sa.Text),
+    sa.Column("approved_by", Json),  # names, in order; {"file": true} counts as two
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+    sa.CheckConstraint(
+        "status in ('draft', 'scheduled', 'stopped', 'finished', 'archived')", name="status"
+    ),
+    sa.Index("ix_campaigns_due", "status", "next_due_at"),
+)
+
+campaign_runs = sa.Table(
+    "campaign_runs",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), nullable=False),
+    sa.Column("due_at", UtcDateTime, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),  # why it waits, is paused or was cancelled
+    sa.Column("content", Json, nullable=False),  # as it was when the run began
+    sa.Column("month", sa.Text),  # whose slots it takes
+    sa.Column("last_follower_id", sa.BigInteger),  # upper end of the audience, fixed when planning
+    sa.Column("planned_to", sa.BigInteger, nullable=False),  # planning has come this far
+    sa.Column("next_wave_at", UtcDateTime),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("planned_at", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+    sa.UniqueConstraint("campaign_id", "due_at"),
+    sa.CheckConstraint(
+        "status in ('waiting', 'planning', 'running', 'paused', 'finished', 'cancelled')",
+        name="status",
+    ),
+    sa.Index("ix_campaign_runs_status", "status"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("run_id", sa.ForeignKey("campaign_runs.id"), nullable=False),
+    follower_id(nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),  # of a skip, one of surface.md section 7
+    sa.Column("channel", sa.Text),
+    sa.Column("wave", sa.Integer, nullable=False),
+    sa.Column("batch_id", BigId),
+    sa.Column("slot", sa.Text),  # reserved | spent: the truth behind the ledger
+    sa.Column("month", sa.Text),
+    sa.Column("errcode", sa.Integer),
+    sa.Column("at", UtcDateTime),
+    sa.UniqueConstraint("run_id", "follower_id"),
+    sa.CheckConstraint(
+        "status in ('planned', 'sent', 'failed', 'unknown', 'skipped')", name="status"
+    ),
+    sa.Index("ix_deliveries_run_status", "run_id", "status", "channel", "wave", "follower_id"),
+    sa.Index("ix_deliveries_follower", "follower_id", "at"),
+    sa.Index("ix_deliveries_batch", "batch_id"),
+)
+
+mass_batches = sa.Table(
+    "mass_batches",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("run_id", sa.ForeignKey("campaign_runs.id"), nullable=False),
+    sa.Column("wave", sa.Integer, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),  # open_ids | tag | all
+    sa.Column("client_msg_id", sa.Text, nullable=False, unique=True),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("month", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("msg_id", sa.Text),  # 64-bit: text
+    sa.Column("msg_data_id", sa.Text),
+    sa.Column("submitted_at", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+    sa.Column("result", sa.Text),  # the platform's Status
+    sa.Column("total", sa.Integer),
+    sa.Column("filtered", sa.Integer),  # FilterCount: what was left after filtering
+    sa.Column("sent", sa.Integer),
+    sa.Column("errors", sa.Integer),
+    sa.Column("shortfall", sa.Integer),  # charged but not delivered
+    sa.Column("error", sa.Text),
+    sa.Column("checked_at", UtcDateTime),  # last time mass/get was asked
+    sa.UniqueConstraint("run_id", "wave", "number"),
+    sa.CheckConstraint(
+        "status in ('planned', 'sending', 'submitted', 'finished', 'failed', 'unknown', 'cancelled')",
+        name="status",
+    ),
+    sa.CheckConstraint("target in ('open_ids', 'tag', 'all')", name="target"),
+    sa.Index("ix_mass_batches_msg_id", "account_id", "msg_id"),
+    sa.Index("ix_mass_batches_status", "status"),
+)
+
+mass_ledger = sa.Table(
+    "mass_ledger",
+    metadata,
+    sa.Column("follower_id", sa.ForeignKey("followers.id"), primary_key=True),
+    sa.Column("month", sa.Text, primary_key=True),  # 2025-11, of Shanghai
+    account_id(),
+    sa.Column("reserved", sa.Integer, nullable=False),
+    sa.Column("spent", sa.Integer, nullable=False),
+    # what came from outside our own deliveries; part of spent, so that a recount can tell
+    sa.Column("external", sa.Integer, nullable=False),
+    sa.CheckConstraint("reserved >= 0", name="reserved"),
+    sa.CheckConstraint("spent >= 0", name="spent"),
+    sa.Index("ix_mass_ledger_account_month", "account_id", "month"),
+)
+
+external_mass_sends = sa.Table(
+    "external_mass_sends",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("source", sa.Text, nullable=False),  # opening | event | operator
+    sa.Column("msg_id", sa.Text),
+    sa.Column("audience", sa.Text, nullable=False),  # unknown | all | tag | listed | none
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("month", sa.Text, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("total", sa.Integer),
+    sa.Column("sent", sa.Integer),
+    sa.Column("stated_by", sa.Text),
+    sa.Column("stated_at", UtcDateTime),
+    sa.UniqueConstraint("account_id", "msg_id"),
+)
+
+# slots of this month of followers who were erased, under a keyed hash of their OpenID
+erased_slots = sa.Table(
+    "erased_slots",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("open_id_hash", sa.Text, primary_key=True),
+    sa.Column("month", sa.Text, primary_key=True),
+    sa.Column("spent", sa.Integer, nullable=False),
+    sa.Column("opted_out", sa.Boolean, nullable=False),
+)

@@ -1,0 +1,35 @@
+"""Behaviour events (行为事件): append-only, what segments, models and reports read. And their roll-ups."""
+
+import sqlalchemy as sa
+
+from bot.db import Json, UtcDateTime
+from bot.tables.common import account_id, follower_id, metadata, row_id
+
+events = sa.Table(
+    "events",
+    metadata,
+    row_id(),
+    account_id(),
+    follower_id(nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("key", sa.Text),  # menu key, scene, link name, campaign name …
+    sa.Column("number", sa.Float),
+    sa.Column("data", Json),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("caused_by", sa.BigInteger),  # the push
+    sa.Column("source_key", sa.Text, unique=True),  # makes an import or a click safe to repeat
+    sa.Index("ix_events_kind_at", "account_id", "kind", "at"),
+    sa.Index("ix_events_follower_at", "follower_id", "at"),
+)
+
+# what stays when raw rows are pruned
+daily_counts = sa.Table(
+    "daily_counts",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),  # of Shanghai
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("people", sa.Integer, nullable=False),
+)

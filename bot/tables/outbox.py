@@ -1,0 +1,38 @@
+"""Messages we owe (发件箱): stored calls to make, put in the transaction of what caused them."""
+
+import sqlalchemy as sa
+
+from bot.db import Json, UtcDateTime
+from bot.tables.common import account_id, follower_id, metadata, row_id
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),  # reply | later | delivery | batch | preview
+    sa.Column("purpose_id", sa.BigInteger),  # the push, delivery or batch it is for
+    follower_id(),
+    sa.Column("payload", Json, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("not_before", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("lease_until", UtcDateTime),
+    sa.Column("first_try_at", UtcDateTime),
+    sa.Column("sent_at", UtcDateTime),
+    sa.Column("receipt", Json),
+    sa.Column("errcode", sa.Integer),
+    sa.Column("error", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("collected", sa.Boolean, nullable=False),  # read into deliveries and batches
+    sa.Column("key", sa.Text, unique=True),
+    sa.CheckConstraint(
+        "status in ('waiting', 'sending', 'sent', 'failed', 'unknown', 'expired', 'cancelled')",
+        name="status",
+    ),
+    sa.Index("ix_outbox_due", "status", "not_before"),
+    sa.Index("ix_outbox_purpose", "purpose", "purpose_id"),
+    sa.Index("ix_outbox_collect", "collected", "status"),
+)
