@@ -21,6 +21,8 @@ outbox = sa.Table(
     sa.Column("expires_at", UtcDateTime),
     sa.Column("lease_until", UtcDateTime),
     sa.Column("first_try_at", UtcDateTime),
+    # first call that brought no answer: whether it went through is unknown from then on
+    sa.Column("unanswered_at", UtcDateTime),
     sa.Column("sent_at", UtcDateTime),
     sa.Column("receipt", Json),
     sa.Column("errcode", sa.Integer),
@@ -33,6 +35,7 @@ outbox = sa.Table(
         name="status",
     ),
     sa.Index("ix_outbox_due", "status", "not_before"),
+    sa.Index("ix_outbox_claim", "status", "purpose", "not_before"),  # replies before campaigns
     sa.Index("ix_outbox_purpose", "purpose", "purpose_id"),
     sa.Index("ix_outbox_collect", "collected", "status"),
 )
