@@ -68,12 +68,13 @@ deliveries = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),  # of a skip, one of surface.md section 7
     sa.Column("channel", sa.Text),
-    sa.Column("wave", sa.Integer, nullable=False),
+    sa.Column("wave", sa.Integer, nullable=False),  # 0 the canary, 1 the rest
     sa.Column("batch_id", BigId),
+    sa.Column("queued_at", UtcDateTime),  # handed to the outbox
     sa.Column("slot", sa.Text),  # reserved | spent: the truth behind the ledger
     sa.Column("month", sa.Text),
     sa.Column("errcode", sa.Integer),
-    sa.Column("at", UtcDateTime),
+    sa.Column("at", UtcDateTime),  # of the last change of status
     sa.UniqueConstraint("run_id", "follower_id"),
     sa.CheckConstraint(
         "status in ('planned', 'sent', 'failed', 'unknown', 'skipped')", name="status"
@@ -146,6 +147,8 @@ external_mass_sends = sa.Table(
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Column("total", sa.Integer),
     sa.Column("sent", sa.Integer),
+    # followers up to this row id are charged; those we learn of later but who followed before `at` are not yet
+    sa.Column("covered_to", sa.BigInteger),
     sa.Column("stated_by", sa.Text),
     sa.Column("stated_at", UtcDateTime),
     sa.UniqueConstraint("account_id", "msg_id"),
