@@ -18,6 +18,10 @@ BIG_ID = 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")'
 
 def write_type(kind: str, item: Any, _autogen: AutogenContext) -> str | Literal[False]:
     """The source text of a column type in a migration; False leaves it to Alembic."""
+    if kind == "server_default" and isinstance(item, sa.DefaultClause):
+        # Alembic would write it as SQLite spells it; PostgreSQL takes no 0 for a boolean
+        word = {sa.false(): "sa.false()", sa.true(): "sa.true()"}.get(item.arg)
+        return word or False
     if kind != "type":
         return False
     if isinstance(item, UtcDateTime):

@@ -313,7 +313,7 @@ def upgrade() -> None:
         sa.Column("opted_out_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("handed_over_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("messages", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("tester", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("tester", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("synced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
