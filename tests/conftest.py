@@ -1,37 +1,117 @@
-"""Fixtures every test may ask for. Databases are real; the platform is our sandbox; time is given."""
+"""Fixtures every test may ask for. Databases are real; the platform is our sandbox; time is given.
 
+A test that uses a database runs on SQLite and, where ``TEST_DATABASE_URL`` names a server, once more
+on PostgreSQL. Tests of Redis need ``TEST_REDIS_URL``, browser tests a Chromium (``TEST_CHROMIUM`` or
+one on the path) and the extra ``e2e``. With ``REQUIRE_ALL=1`` a skip is a failure.
+"""
+
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 import sqlalchemy as sa
 
 from bot import accounts, db
 from bot.accounts import Account
-from bot.tables import metadata
-from tests import factories
+from tests import databases, factories
+
+# whoever runs the suite may have settings of their own; they are not the tests'
+for _name in [name for name in os.environ if name.startswith("QUNFEN_")]:
+    del os.environ[_name]
 
 POSTGRES_URL = os.environ.get("TEST_DATABASE_URL", "")
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "")
+CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or ""
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+
+MISSING = {
+    "postgres": "" if POSTGRES_URL else "PostgreSQL: TEST_DATABASE_URL is not set",
+    "redis": "" if REDIS_URL else "Redis: TEST_REDIS_URL is not set",
+    "browser": (
+        "browser: no Chromium; install one or set TEST_CHROMIUM"
+        if not CHROMIUM
+        else ""
+        if importlib.util.find_spec("playwright")
+        else "browser: the extra e2e is not installed (make e2e)"
+    ),
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The second pass: whatever reaches ``database_url`` runs once a database."""
+    if "database_url" not in metafunc.fixturenames:
+        return
+    kinds = ["sqlite"]
+    if POSTGRES_URL and metafunc.definition.get_closest_marker("sqlite") is None:
+        kinds.append("postgresql")
+    if metafunc.definition.get_closest_marker("postgres") is not None:
+        kinds = ["postgresql"]
+    metafunc.parametrize("database_url", kinds, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker, reason in MISSING.items():
+            if reason and item.get_closest_marker(marker) is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    return _must_run(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    report = yield
+    return _must_run(report)
+
+
+def _must_run(report: Any) -> Any:
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_ALL=1 and this was skipped: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One SQLite file with every table; each test gets a copy."""
     path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = db.make_engine(f"sqlite:///{path}")
-    metadata.create_all(engine)
-    engine.dispose()
+    databases.build(f"sqlite:///{path}")
     return path
 
 
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL database of this test process."""
+    with databases.postgresql(POSTGRES_URL, WORKER) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def empty_postgresql(postgresql_url: str) -> Iterator[databases.Emptier]:
+    emptier = databases.Emptier(postgresql_url)
+    yield emptier
+    emptier.close()
+
+
 @pytest.fixture
-def database_url(sqlite_template: Path, tmp_path: Path) -> str:
-    path = tmp_path / "qunfen.db"
-    shutil.copyfile(sqlite_template, path)
-    return f"sqlite:///{path}"
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty, migrated database."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        request.getfixturevalue("empty_postgresql")()
+        return str(request.getfixturevalue("postgresql_url"))
+    return databases.copy_of(request.getfixturevalue("sqlite_template"), tmp_path)
 
 
 @pytest.fixture
@@ -49,6 +129,17 @@ def session(engine: sa.Engine) -> Iterator[db.Session]:
         transaction = connection.begin()
         yield connection
         transaction.rollback()
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """An emptied Redis database of this test process: the number in the URL, less one a worker."""
+    base, _, number = REDIS_URL.rpartition("/")
+    worker = int(WORKER.removeprefix("gw") or 0)
+    url = f"{base}/{max(0, int(number) - worker)}" if number.isdigit() else REDIS_URL
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @pytest.fixture
