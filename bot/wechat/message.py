@@ -169,6 +169,8 @@ def from_fields(fields: Mapping[str, Any], received_at: datetime) -> Message:
         sent_at = datetime.fromtimestamp(int(created[:13]), UTC)
     if text("MsgType").lower() == "event":
         kind = EVENT_KINDS.get(text("Event").lower(), UNKNOWN)
+        if "PublishEventInfo" in fields:
+            kind = "publish_finished"
     else:
         kind = MESSAGE_KINDS.get(text("MsgType").lower(), UNKNOWN)
     return Message(kind, text("FromUserName"), text("ToUserName"), sent_at, fields)
