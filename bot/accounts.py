@@ -200,6 +200,11 @@ def forbid(session: Session, account_id: int, feature: str) -> None:
     session.execute(sa.update(accounts).where(accounts.c.id == account_id).values(rights=rights))
 
 
+def forget_refusals(session: Session, account_id: int) -> None:
+    """Try every feature again: the account's verification changed."""
+    session.execute(sa.update(accounts).where(accounts.c.id == account_id).values(rights={}))
+
+
 def limits_from(stored: Mapping[str, Any]) -> Limits:
     """The limits of an account as data; what is not said has its default."""
     quiet = stored.get("quiet_hours")

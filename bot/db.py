@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -211,11 +212,18 @@ def insert_first(session: Session, table: sa.Table, values: Mapping[str, Any]) -
     """Insert unless a unique key is taken: the new row's id, or None when somebody was first.
 
     On PostgreSQL this waits for a first that is not committed yet. Read by RETURNING, never by
-    rowcount: psycopg says −1 for such an INSERT.
+    rowcount: psycopg says −1 for such an INSERT. ``values`` are plain values, no SQL.
     """
-    statement = insert(session, table).values(**values).on_conflict_do_nothing()
-    found: int | None = session.execute(statement.returning(table.c.id)).scalar()
+    statement = _insert_first(session.dialect.name, table)
+    found: int | None = session.execute(statement, dict(values)).scalar()
     return found
+
+
+@cache
+def _insert_first(dialect: str, table: sa.Table) -> Any:
+    # one statement object a table: building and keying it costs more than running it
+    maker = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return maker(table).on_conflict_do_nothing().returning(table.c.id)
 
 
 def upsert(

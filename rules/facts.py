@@ -22,6 +22,7 @@ class Facts:
     push_key: str
     kind: str
     at: datetime
+    follower_id: int = 0  # whose facts these are; no rule looks at it
     text: str = ""
     key: str = ""
     scene: str = ""
@@ -38,7 +39,7 @@ class Facts:
             "kind": self.kind,
             "at": self.at.isoformat(),
         }
-        for name in ("text", "key", "scene", "first_message", "handed_over"):
+        for name in ("follower_id", "text", "key", "scene", "first_message", "handed_over"):
             value = getattr(self, name)
             if value:
                 found[name] = value

@@ -1,0 +1,22 @@
+"""Puts the doors together: ``create_app(config)``."""
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bot import health, links, logs, runtime, webhook
+from bot.config import Config
+from bot.runtime import Runtime
+
+
+def create_app(config: Config, rt: Runtime | None = None) -> Flask:
+    """The web application. ``rt`` is given by the one-process server and by tests."""
+    logs.configure(config.log_format)
+    app = Flask("bot", static_folder=None)
+    app.config["SECRET_KEY"] = config.secret_key.get_secret_value()
+    app.extensions["qunfen"] = rt if rt is not None else runtime.build(config)
+    for area in (webhook, links, health):
+        app.register_blueprint(area.blueprint)
+    if config.trusted_proxies:
+        hops = config.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,480 @@
+"""Followers (粉丝): seen, subscribed, gone; fields, opt-out, reply windows, erasure."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from bot.clock import month_of
+from bot.db import Session, insert, insert_first
+from bot.secrets import keyed_hash
+from bot.tables.campaigns import erased_slots, mass_ledger
+from bot.tables.events import events
+from bot.tables.followers import (
+    consents,
+    follower_tags,
+    followers,
+    platform_tags,
+    reply_windows,
+    rule_firings,
+    tags,
+)
+from bot.tables.inbox import inbound
+from bot.tables.outbox import outbox
+
+# (how long, how many customer-service messages) each act of a follower opens. A new message is read
+# as a reset to 5, not as 5 more: the page does not say, and this is the cautious reading.
+# Source: developers.weixin.qq.com/doc/subscription/guide/product/kf/intro.md (wechat-platform.md 9.1,
+# read 2026-11); doubt 3 of its section 16.
+WINDOWS: Mapping[str, tuple[timedelta, int]] = {
+    "message": (timedelta(hours=48), 5),
+    "menu": (timedelta(minutes=1), 3),
+    "follow": (timedelta(minutes=1), 3),
+    "scan": (timedelta(minutes=1), 3),
+}
+LONG_WINDOWS = ("message",)  # what a campaign may use; a minute is over before a batch is
+HAND_OVER = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    id: int
+    open_id: str
+    subscribed: bool
+    first_seen_at: datetime
+    subscribed_at: datetime | None = None
+    unsubscribed_at: datetime | None = None
+    first_source: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    messages: int = 0
+    opted_out: bool = False
+    handed_over_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    opened_by: str
+    expires_at: datetime
+
+
+_FIND = sa.select(followers).where(
+    followers.c.account_id == sa.bindparam("account"),
+    followers.c.open_id == sa.bindparam("open_id"),
+)
+_TAGS = (
+    sa.select(tags.c.name)
+    .select_from(follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id))
+    .where(
+        follower_tags.c.follower_id == sa.bindparam("follower"),
+        sa.or_(
+            follower_tags.c.expires_at.is_(None), follower_tags.c.expires_at > sa.bindparam("at")
+        ),
+    )
+)
+_FIRED = sa.select(rule_firings.c.rule, rule_firings.c.fired_at).where(
+    rule_firings.c.follower_id == sa.bindparam("follower")
+)
+_ACTIVE = (
+    sa.update(followers)
+    .where(followers.c.id == sa.bindparam("follower"))
+    .values(last_active_at=sa.bindparam("moment"))
+)
+_MESSAGE = (
+    sa.update(followers)
+    .where(followers.c.id == sa.bindparam("follower"))
+    .values(last_active_at=sa.bindparam("moment"), messages=followers.c.messages + 1)
+)
+
+
+def find(session: Session, account_id: int, open_id: str) -> Follower | None:
+    """The follower with this OpenID, or None."""
+    row = session.execute(_FIND, {"account": account_id, "open_id": open_id}).one_or_none()
+    return _follower(row) if row is not None else None
+
+
+def by_id(session: Session, account_id: int, follower_id: int) -> Follower | None:
+    """The account's follower with this row id, or None."""
+    row = session.execute(
+        sa.select(followers).where(
+            followers.c.account_id == account_id, followers.c.id == follower_id
+        )
+    ).one_or_none()
+    return _follower(row) if row is not None else None
+
+
+def seen(session: Session, account_id: int, open_id: str, at: datetime) -> Follower:
+    """The follower behind a push, made if unknown: whoever writes, scans or taps follows the account.
+
+    A push that is older than an unsubscribe (no order is guaranteed) does not bring anybody back.
+    """
+    follower = find(session, account_id, open_id)
+    if follower is None:
+        follower = _create(session, account_id, open_id, at)
+    if not follower.subscribed and (
+        follower.unsubscribed_at is None or at > follower.unsubscribed_at
+    ):
+        session.execute(
+            sa.update(followers)
+            .where(followers.c.id == follower.id)
+            .values(subscribed=True, subscribed_at=at)
+        )
+    return follower
+
+
+def subscribe(
+    session: Session, account_id: int, open_id: str, at: datetime, scene: str = ""
+) -> Follower:
+    """A follow: first source once and for all, last touch, and subscribed unless a later unsubscribe is known."""
+    follower = find(session, account_id, open_id)
+    if follower is None:
+        follower = _create(session, account_id, open_id, at)
+    values: dict[str, Any] = {"last_active_at": at}
+    if follower.unsubscribed_at is None or at >= follower.unsubscribed_at:
+        values |= {"subscribed": True, "subscribed_at": at, "subscribe_scene": None}
+        # the platform's own word for where this follow came from is learnt by the next sync
+        values |= {"synced_at": None}
+    if scene:
+        values["last_scene"] = scene
+        if follower.first_source is None:
+            values |= {"first_source": scene, "first_scene": scene}
+    session.execute(sa.update(followers).where(followers.c.id == follower.id).values(**values))
+    return follower
+
+
+def unsubscribe(session: Session, account_id: int, open_id: str, at: datetime) -> Follower:
+    """A follower left; windows close. One that followed again later (pushes overtake) stays."""
+    follower = find(session, account_id, open_id)
+    if follower is None:
+        follower = _create(session, account_id, open_id, at, subscribed=False)
+    if follower.subscribed_at is None or at >= follower.subscribed_at:
+        session.execute(
+            sa.update(followers)
+            .where(followers.c.id == follower.id)
+            .values(subscribed=False, unsubscribed_at=at, handed_over_until=None)
+        )
+        session.execute(sa.delete(reply_windows).where(reply_windows.c.follower_id == follower.id))
+    return follower
+
+
+def touched(session: Session, follower_id: int, at: datetime, scene: str) -> None:
+    """A scan by somebody who follows already: the last touch, never the first source."""
+    session.execute(
+        sa.update(followers)
+        .where(followers.c.id == follower_id)
+        .values(last_active_at=at, last_scene=scene)
+    )
+
+
+def active(session: Session, follower_id: int, at: datetime, *, message: bool = False) -> None:
+    """The follower did something; ``message`` counts one more message."""
+    session.execute(_MESSAGE if message else _ACTIVE, {"follower": follower_id, "moment": at})
+
+
+def tag_names(session: Session, follower_id: int, at: datetime) -> frozenset[str]:
+    """Names of the tags the follower has at a moment."""
+    return frozenset(session.execute(_TAGS, {"follower": follower_id, "at": at}).scalars())
+
+
+def last_fired(session: Session, follower_id: int) -> dict[str, datetime]:
+    """When each rule with a cooldown last won for this follower."""
+    return {row.rule: row.fired_at for row in session.execute(_FIRED, {"follower": follower_id})}
+
+
+def fired(
+    session: Session, account_id: int, follower_id: int, rules: Sequence[str], at: datetime
+) -> None:
+    """Remember that rules with a cooldown won for this follower."""
+    for rule in rules:
+        statement = insert(session, rule_firings).values(
+            account_id=account_id, follower_id=follower_id, rule=rule, fired_at=at
+        )
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["follower_id", "rule"],
+                set_={"fired_at": statement.excluded.fired_at},
+            )
+        )
+
+
+def open_window(
+    session: Session, account_id: int, follower_id: int, opened_by: str, at: datetime
+) -> None:
+    """Open or reset the reply window that an act opens. A push older than the window we know changes nothing."""
+    length, allowance = WINDOWS[opened_by]
+    statement = _window_statement(session)
+    session.execute(
+        statement,
+        {
+            "account_id": account_id,
+            "follower_id": follower_id,
+            "opened_by": opened_by,
+            "opened_at": at,
+            "expires_at": at + length,
+            "left": allowance,
+        },
+    )
+
+
+def take_window(
+    session: Session, follower_id: int, now: datetime, *, long_only: bool
+) -> Window | None:
+    """Use up one message of an open window, the one that ends first; None when there is none.
+
+    ``long_only`` leaves the one-minute windows alone.
+    """
+    usable = sa.and_(
+        reply_windows.c.follower_id == follower_id,
+        reply_windows.c.expires_at > now,
+        reply_windows.c.left > 0,
+    )
+    if long_only:
+        usable = sa.and_(usable, reply_windows.c.opened_by.in_(LONG_WINDOWS))
+    first = (
+        sa.select(reply_windows.c.opened_by)
+        .where(usable)
+        .order_by(reply_windows.c.expires_at)
+        .limit(1)
+    )
+    row = session.execute(
+        sa.update(reply_windows)
+        .where(usable, reply_windows.c.opened_by == first.scalar_subquery())
+        .values(left=reply_windows.c.left - 1)
+        .returning(reply_windows.c.opened_by, reply_windows.c.expires_at)
+    ).one_or_none()
+    return Window(row.opened_by, row.expires_at) if row is not None else None
+
+
+def close_windows(session: Session, follower_id: int) -> None:
+    """The platform said there is no window (45015) or nothing left in it (45047): believe it."""
+    session.execute(
+        sa.update(reply_windows).where(reply_windows.c.follower_id == follower_id).values(left=0)
+    )
+
+
+def set_fields(
+    session: Session, follower_id: int, fields: Mapping[str, Any], changes: Mapping[str, Any]
+) -> None:
+    """Write ``changes`` over the ``fields`` that were read in this transaction; None removes a field."""
+    merged = {key: value for key, value in {**fields, **changes}.items() if value is not None}
+    session.execute(sa.update(followers).where(followers.c.id == follower_id).values(fields=merged))
+
+
+def clear_fields(session: Session, follower_id: int) -> None:
+    """Remove every field and the UnionID of a follower, at their own wish."""
+    session.execute(
+        sa.update(followers).where(followers.c.id == follower_id).values(fields={}, union_id=None)
+    )
+
+
+def consent(
+    session: Session,
+    account_id: int,
+    follower_id: int,
+    template_id: str,
+    change: int | None,
+    at: datetime,
+) -> None:
+    """Count an accepted notice (+1), a sent one (−1) or a rejection (None: nothing is left)."""
+    statement = insert(session, consents).values(
+        account_id=account_id,
+        follower_id=follower_id,
+        template_id=template_id,
+        accepted=max(change or 0, 0),
+        rejected_at=at if change is None else None,
+        changed_at=at,
+    )
+    left = consents.c.accepted + (change or 0)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["follower_id", "template_id"],
+            set_={
+                "accepted": 0 if change is None else sa.case((left < 0, 0), else_=left),
+                "rejected_at": statement.excluded.rejected_at,
+                "changed_at": at,
+            },
+        )
+    )
+
+
+def opt_out(session: Session, follower_id: int, at: datetime) -> None:
+    """No campaign for this follower until ``opt_in``."""
+    session.execute(
+        sa.update(followers).where(followers.c.id == follower_id).values(opted_out_at=at)
+    )
+
+
+def opt_in(session: Session, follower_id: int) -> None:
+    session.execute(
+        sa.update(followers).where(followers.c.id == follower_id).values(opted_out_at=None)
+    )
+
+
+def hand_over(session: Session, follower_id: int, until: datetime | None) -> None:
+    """Rules stay silent for this follower until a moment; None: they answer again."""
+    session.execute(
+        sa.update(followers).where(followers.c.id == follower_id).values(handed_over_until=until)
+    )
+
+
+def due_for_erasure(session: Session, left_before: datetime, limit: int) -> list[tuple[int, int]]:
+    """(account id, follower id) of followers who left before a moment and are not erased yet."""
+    rows = session.execute(
+        sa.select(followers.c.account_id, followers.c.id)
+        .where(
+            followers.c.unsubscribed_at < left_before,
+            followers.c.subscribed.is_(False),
+            followers.c.erased_at.is_(None),
+        )
+        .order_by(followers.c.id)
+        .limit(limit)
+    )
+    return [(row.account_id, row.id) for row in rows]
+
+
+def forget(
+    session: Session, account_id: int, follower_id: int, secret_key: str, now: datetime
+) -> None:
+    """Anonymise one follower: no table keeps the OpenID, a text, a field or a tag; counts stay.
+
+    This month's slots stay under a keyed hash, so that coming back gives no fifth message, and so
+    does an opt-out, so that coming back is no consent.
+    Source of the duty: wechat-platform.md 1.5 (on unsubscribe the user's data must be deleted).
+    """
+    row = session.execute(
+        sa.select(followers.c.open_id, followers.c.opted_out_at).where(
+            followers.c.id == follower_id, followers.c.account_id == account_id
+        )
+    ).one()
+    month = month_of(now)
+    charged = session.execute(
+        sa.select(mass_ledger.c.reserved + mass_ledger.c.spent).where(
+            mass_ledger.c.follower_id == follower_id, mass_ledger.c.month == month
+        )
+    ).scalar()
+    if charged or row.opted_out_at is not None:
+        statement = insert(session, erased_slots).values(
+            account_id=account_id,
+            open_id_hash=keyed_hash(secret_key, account_id, row.open_id),
+            month=month,
+            spent=charged or 0,
+            opted_out=row.opted_out_at is not None,
+        )
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["account_id", "open_id_hash", "month"],
+                set_={"spent": statement.excluded.spent, "opted_out": statement.excluded.opted_out},
+            )
+        )
+    for table in (follower_tags, platform_tags, reply_windows, rule_firings, consents):
+        session.execute(sa.delete(table).where(table.c.follower_id == follower_id))
+    session.execute(
+        sa.update(inbound)
+        .where(inbound.c.follower_id == follower_id)
+        .values(
+            message={}, facts=None, reply=None, error=None, dedupe_key=_erased_key(inbound.c.id)
+        )
+    )
+    session.execute(sa.update(events).where(events.c.follower_id == follower_id).values(data=None))
+    session.execute(
+        sa.update(outbox)
+        .where(outbox.c.follower_id == follower_id)
+        .values(payload={}, receipt=None)
+    )
+    session.execute(
+        sa.update(followers)
+        .where(followers.c.id == follower_id)
+        .values(
+            open_id=f"erased:{secrets.token_hex(12)}",
+            union_id=None,
+            remark=None,
+            fields={},
+            subscribed=False,
+            handed_over_until=None,
+            erased_at=now,
+        )
+    )
+
+
+def recall(
+    session: Session, account_id: int, follower: Follower, secret_key: str, now: datetime
+) -> None:
+    """Somebody new: if they were here this month and were erased, they keep their charged slots."""
+    hashed = keyed_hash(secret_key, account_id, follower.open_id)
+    month = month_of(now)
+    rows = session.execute(
+        sa.select(erased_slots).where(
+            erased_slots.c.account_id == account_id, erased_slots.c.open_id_hash == hashed
+        )
+    ).all()
+    for row in rows:
+        if row.month == month and row.spent:
+            insert_first_slot = insert(session, mass_ledger).values(
+                follower_id=follower.id,
+                month=month,
+                account_id=account_id,
+                reserved=0,
+                spent=row.spent,
+                external=row.spent,
+            )
+            session.execute(insert_first_slot.on_conflict_do_nothing())
+        if row.opted_out:
+            opt_out(session, follower.id, now)
+
+
+def _create(
+    session: Session, account_id: int, open_id: str, at: datetime, *, subscribed: bool = True
+) -> Follower:
+    row: dict[str, Any] = {
+        "account_id": account_id,
+        "open_id": open_id,
+        "subscribed": subscribed,
+        "subscribed_at": at if subscribed else None,
+        "unsubscribed_at": None if subscribed else at,
+        "first_seen_at": at,
+        "fields": {},
+    }
+    created = insert_first(session, followers, row)
+    if created is None:  # another process was first; its row is committed by now
+        found = find(session, account_id, open_id)
+        assert found is not None
+        return found
+    return Follower(
+        id=created,
+        open_id=open_id,
+        subscribed=subscribed,
+        first_seen_at=at,
+        subscribed_at=row["subscribed_at"],
+        unsubscribed_at=row["unsubscribed_at"],
+    )
+
+
+def _erased_key(column: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
+    return sa.literal("erased:") + sa.cast(column, sa.Text)
+
+
+def _window_statement(session: Session) -> Any:
+    statement = insert(session, reply_windows)
+    return statement.on_conflict_do_update(
+        index_elements=["follower_id", "opened_by"],
+        set_={name: statement.excluded[name] for name in ("opened_at", "expires_at", "left")},
+        where=reply_windows.c.opened_at <= statement.excluded.opened_at,
+    )
+
+
+def _follower(row: Any) -> Follower:
+    return Follower(
+        id=row.id,
+        open_id=row.open_id,
+        subscribed=row.subscribed,
+        first_seen_at=row.first_seen_at,
+        subscribed_at=row.subscribed_at,
+        unsubscribed_at=row.unsubscribed_at,
+        first_source=row.first_source,
+        fields=row.fields,
+        messages=row.messages,
+        opted_out=row.opted_out_at is not None,
+        handed_over_until=row.handed_over_until,
+    )

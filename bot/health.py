@@ -1,0 +1,79 @@
+"""``/healthz`` alive, ``/readyz`` able to work, ``/metrics`` in Prometheus text."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+from bot import db, metrics
+from bot.runtime import Runtime, runtime
+from bot.tables.inbox import inbound
+from bot.tables.jobs import jobs, kept
+from bot.tables.outbox import outbox
+
+blueprint = Blueprint("health", __name__)
+LAST_TICK = "scheduler:last_tick"
+TICK_SECONDS = 120  # a scheduler silent for longer than this is reported
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """The process answers. Nothing else is asked, so that a busy database does not restart it."""
+    return Response("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@blueprint.get("/readyz")
+def readyz() -> tuple[Response, int]:
+    """Database, shared store, last tick and rulebooks in order; 503 and the list of what is not."""
+    checks = checked(runtime())
+    ready = all(check["ok"] for check in checks.values())
+    return jsonify(ready=ready, checks=checks), 200 if ready else 503
+
+
+def checked(rt: Runtime) -> dict[str, dict[str, Any]]:
+    """Each check by name: ``ok`` and, where it is not, a ``detail`` for people."""
+    checks: dict[str, dict[str, Any]] = {}
+    try:
+        with db.reading(rt.engine) as session:
+            last = session.execute(sa.select(kept.c.value).where(kept.c.key == LAST_TICK)).scalar()
+        checks["database"] = {"ok": True}
+        age = rt.clock().timestamp() - float(last) if last else None
+        silent = age is None or age > TICK_SECONDS
+        checks["scheduler"] = {"ok": not silent, "seconds_since_tick": age and round(age, 1)}
+        if silent:
+            checks["scheduler"]["detail"] = "no tick: is `qunfen scheduler` running?"
+    except (DBAPIError, TimeoutError) as problem:
+        checks["database"] = {"ok": False, "detail": type(problem).__name__}
+    if rt.config.redis_url:
+        try:
+            rt.store.get("readyz")
+            checks["redis"] = {"ok": True}
+        except RedisError as problem:
+            checks["redis"] = {"ok": False, "detail": type(problem).__name__}
+    broken = rt.rulebooks.broken
+    checks["rulebooks"] = {"ok": not broken}
+    if broken:
+        checks["rulebooks"]["detail"] = "; ".join(broken.values())
+    return checks
+
+
+@blueprint.get("/metrics")
+def metrics_text() -> Response:
+    """What this process counted, and what the database holds right now."""
+    lines = [generate_latest(metrics.REGISTRY).decode()]
+    with db.reading(runtime().engine) as session:
+        for name, column in (
+            ("qunfen_outbox", outbox.c.status),
+            ("qunfen_jobs", jobs.c.state),
+            ("qunfen_inbox", inbound.c.status),
+        ):
+            lines.append(f"# TYPE {name} gauge\n")
+            rows = session.execute(sa.select(column, sa.func.count()).group_by(column))
+            lines += [f'{name}{{state="{state}"}} {count}\n' for state, count in rows]
+    lines.append(
+        f"# TYPE qunfen_rulebooks_broken gauge\nqunfen_rulebooks_broken {len(runtime().rulebooks.broken)}\n"
+    )
+    return Response("".join(lines), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,108 @@
+"""What the doors share: one frozen Runtime a process, built by ``bot.app`` or the command line."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+
+import requests
+from flask import current_app
+from sqlalchemy import Engine
+
+from bot import accounts, clock, db
+from bot.accounts import Account
+from bot.config import Config
+from bot.kept import DatabaseStore, RedisStore
+from bot.rulebook import Rulebooks
+from bot.wechat.callback import Credentials
+from bot.wechat.client import WeChat
+from bot.wechat.token import TokenStore
+
+ACCOUNT_SECONDS = 2.0  # how long a changed token or mode may take to reach every process
+
+
+@dataclass(frozen=True)
+class Known:
+    """An account as the callback needs it, and until when it may be used without asking again."""
+
+    account: Account
+    credentials: Credentials
+    until: float
+
+
+@dataclass(frozen=True)
+class Runtime:
+    config: Config
+    engine: Engine
+    writer: db.GroupWriter
+    clock: Callable[[], datetime]
+    store: TokenStore
+    rulebooks: Rulebooks = field(default_factory=Rulebooks)
+    http: Callable[[], requests.Session] = requests.Session
+    _known: dict[str, Known] = field(default_factory=dict)
+    _gateways: dict[int, tuple[str, WeChat]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def secret_key(self) -> str:
+        return self.config.secret_key.get_secret_value()
+
+    def known(self, slug: str) -> Known:
+        """An account and its callback secrets, read at most every two seconds.
+
+        Raises:
+            Refused: there is no such account.
+        """
+        found = self._known.get(slug)
+        if found is not None and found.until > clock.tick_seconds():
+            return found
+        with db.reading(self.engine) as session:
+            account = accounts.get(session, slug)
+            secrets = accounts.secrets_of(session, account.id, self.secret_key)
+        credentials = Credentials(secrets.token, secrets.aes_key, account.app_id, account.mode)
+        if found is not None and found.credentials == credentials:
+            credentials = found.credentials  # keeps its prepared cipher
+        fresh = Known(account, credentials, clock.tick_seconds() + ACCOUNT_SECONDS)
+        self._known[slug] = fresh
+        return fresh
+
+    def wechat(self, account_id: int) -> WeChat:
+        """The gateway of an account, one a process; an account on a sandbox never reaches the real platform."""
+        with db.reading(self.engine) as session:
+            account = accounts.by_id(session, account_id)
+            secrets = accounts.secrets_of(session, account_id, self.secret_key)
+        base = account.sandbox_url or self.config.wechat_api_base
+        mark = f"{base}\n{account.app_id}\n{secrets.app_secret}"
+        with self._lock:
+            found = self._gateways.get(account_id)
+            if found is None or found[0] != mark:
+                gateway = WeChat(
+                    account.app_id,
+                    secrets.app_secret,
+                    api_base=base,
+                    store=self.store,
+                    http=self.http(),
+                )
+                found = (mark, gateway)
+                self._gateways[account_id] = found
+            return found[1]
+
+    def close(self) -> None:
+        """Finish what is being written and let the database go."""
+        self.writer.close()
+        self.engine.dispose()
+
+
+def build(config: Config, *, now: Callable[[], datetime] = clock.now) -> Runtime:
+    """A Runtime of these settings. Opens no connection yet."""
+    engine = db.make_engine(config.database_url)
+    store: TokenStore = (
+        RedisStore(config.redis_url) if config.redis_url else DatabaseStore(engine, now)
+    )
+    return Runtime(config, engine, db.GroupWriter(engine), now, store)
+
+
+def runtime() -> Runtime:
+    """The Runtime of the Flask app that serves this request. Only doors call it."""
+    return cast(Runtime, current_app.extensions["qunfen"])

@@ -1,0 +1,29 @@
+"""Somebody follows, perhaps through a parameter QR code: first source, the code's tags, one minute."""
+
+from bot import events, followers, tags, tracking
+from bot.db import Session
+from bot.facts import facts_of
+from bot.inbox import Push
+from rules.facts import Facts
+
+KINDS = ("subscribe",)
+
+
+def handle(session: Session, push: Push) -> Facts:
+    message, account = push.message, push.account
+    scene = message.scene
+    follower = followers.subscribe(session, account.id, message.open_id, message.sent_at, scene)
+    followers.open_window(session, account.id, follower.id, "follow", message.sent_at)
+    events.record(
+        session,
+        account.id,
+        follower.id,
+        "subscribe",
+        message.sent_at,
+        key=scene or None,
+        caused_by=push.id,
+    )
+    facts = facts_of(session, push, follower, scene=scene)
+    names = tracking.scene_tags(session, account.id, scene)
+    tags.add(session, account.id, follower.id, names, f"scene:{scene}", push.received_at, push.id)
+    return facts
