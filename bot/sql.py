@@ -1,0 +1,121 @@
+"""SQL expressions that SQLite and PostgreSQL write differently: JSON values by type, and wildcards.
+
+Each is a construct compiled per dialect, so that a clause can be built without knowing the database.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class json_kind(FunctionElement[str]):
+    """What a key of a JSON object holds: number string true false null object array, or SQL NULL without it."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
+        super().__init__(column, sa.literal(name, sa.Text), sa.literal(f'$."{name}"', sa.Text))
+
+
+class json_text(json_kind):
+    """The text a key holds, or NULL when it holds anything else. Compares by code point."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+class json_number(FunctionElement[float]):
+    """The number a key holds, or NULL when it holds anything else."""
+
+    inherit_cache = True
+    type = sa.Double()
+
+    def __init__(self, column: sa.ColumnElement[Any], name: str) -> None:
+        super().__init__(column, sa.literal(name, sa.Text), sa.literal(f'$."{name}"', sa.Text))
+
+
+class matches_wildcard(FunctionElement[bool]):
+    """Whether a text matches a pattern in which ``*`` stands for anything; case counts.
+
+    Only for patterns without ``?`` and ``[``, which GLOB would read its own way.
+    """
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(self, column: sa.ColumnElement[Any], pattern: str) -> None:
+        like = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_").replace("*", "%")
+        super().__init__(column, sa.literal(pattern, sa.Text), sa.literal(like, sa.Text))
+
+
+def _parts(element: FunctionElement[Any], compiler: SQLCompiler, chosen: int, **kw: Any) -> Any:
+    found = list(element.clauses)
+    return compiler.process(found[0], **kw), compiler.process(found[chosen], **kw)
+
+
+@compiles(json_kind, "sqlite")
+def _kind_sqlite(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
+    column, path = _parts(element, compiler, 2, **kw)
+    kind = f"json_type({column}, {path})"
+    return (
+        f"(CASE {kind} WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number'"
+        f" WHEN 'text' THEN 'string' ELSE {kind} END)"
+    )
+
+
+@compiles(json_kind, "postgresql")
+def _kind_postgresql(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
+    column, name = _parts(element, compiler, 1, **kw)
+    return (
+        f"(CASE jsonb_typeof({column} -> {name}) WHEN 'boolean' THEN {column} ->> {name}"
+        f" ELSE jsonb_typeof({column} -> {name}) END)"
+    )
+
+
+@compiles(json_text, "sqlite")
+def _text_sqlite(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    column, path = _parts(element, compiler, 2, **kw)
+    return f"(CASE json_type({column}, {path}) WHEN 'text' THEN json_extract({column}, {path}) END)"
+
+
+@compiles(json_text, "postgresql")
+def _text_postgresql(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    column, name = _parts(element, compiler, 1, **kw)
+    return (
+        f"(CASE jsonb_typeof({column} -> {name}) WHEN 'string' THEN {column} ->> {name} END)"
+        ' COLLATE "C"'
+    )
+
+
+@compiles(json_number, "sqlite")
+def _number_sqlite(element: json_number, compiler: SQLCompiler, **kw: Any) -> str:
+    column, path = _parts(element, compiler, 2, **kw)
+    return (
+        f"(CASE WHEN json_type({column}, {path}) IN ('integer', 'real')"
+        f" THEN json_extract({column}, {path}) END)"
+    )
+
+
+@compiles(json_number, "postgresql")
+def _number_postgresql(element: json_number, compiler: SQLCompiler, **kw: Any) -> str:
+    column, name = _parts(element, compiler, 1, **kw)
+    return (
+        f"(CASE jsonb_typeof({column} -> {name}) WHEN 'number'"
+        f" THEN ({column} ->> {name})::double precision END)"
+    )
+
+
+@compiles(matches_wildcard, "sqlite")
+def _wildcard_sqlite(element: matches_wildcard, compiler: SQLCompiler, **kw: Any) -> str:
+    column, pattern = _parts(element, compiler, 1, **kw)
+    return f"({column} GLOB {pattern})"
+
+
+@compiles(matches_wildcard, "postgresql")
+def _wildcard_postgresql(element: matches_wildcard, compiler: SQLCompiler, **kw: Any) -> str:
+    column, pattern = _parts(element, compiler, 2, **kw)
+    return f"({column} LIKE {pattern} ESCAPE '!')"
