@@ -22,7 +22,42 @@ def parse_body(body: bytes) -> dict[str, Any]:
     Raises:
         BadPush: ``bad_xml``, whatever is wrong with it.
     """
-    return parse_json(body) if body.lstrip()[:1] == b"{" else parse_xml(body)
+    if body.lstrip()[:1] == b"{":
+        return parse_json(body)
+    flat = parse_flat(body)
+    return parse_xml(body) if flat is None else flat
+
+
+# one element with text and nothing that needs thinking: no attribute, entity, nesting or "]" in the text
+_ELEMENT = re.compile(
+    r"[ \t\n]*<([A-Za-z][A-Za-z0-9_]*)>(?:<!\[CDATA\[([^\]]*)\]\]>|([^<>&\]]*))</\1>"
+).match
+
+
+def parse_flat(body: bytes) -> dict[str, Any] | None:
+    """What ``parse_xml`` gives, at a third of its cost, for the flat bodies that nearly all pushes have.
+
+    None for everything it is not sure of; a test compares the two.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    # printable text, cheap to ask for, has neither forbidden characters nor carriage returns
+    if not text.startswith("<xml>") or (
+        not text.isprintable() and ("\r" in text or NOT_XML.search(text))
+    ):
+        return None
+    fields: dict[str, Any] = {}
+    place = 5
+    while found := _ELEMENT(text, place):
+        name, section, plain = found.groups()
+        if name in fields or name == "item":
+            return None
+        fields[name] = plain if section is None else section
+        place = found.end()
+    ended = text[place:].strip(" \t\n") == "</xml>"
+    return fields if ended and fields and len(fields) < MAX_ELEMENTS else None
 
 
 def parse_xml(body: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The XML of a passive reply, one function per kind of content. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bot.errors import Invalid
@@ -96,7 +96,7 @@ def _media_id(media: Json, place: str) -> str:
     return cdata(str(media_id))
 
 
-KINDS = {
+KINDS: dict[str, Callable[[Any], str]] = {
     "text": _text,
     "image": _image,
     "voice": _voice,

@@ -14,7 +14,7 @@ from bot.errors import BadPush, Invalid
 from bot.wechat import callback
 from bot.wechat.callback import Credentials, open_push, seal_reply, sign, verify_url
 from bot.wechat.message import Message
-from bot.wechat.parsing import NOT_XML, parse_body, parse_xml
+from bot.wechat.parsing import NOT_XML, parse_body, parse_flat, parse_xml
 
 # Source: wechat-platform.md 1.4, generated and opened with OpenSSL
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -293,6 +293,32 @@ def test_text_split_over_cdata_sections_is_one_text() -> None:
     assert parse_xml(
         "<xml><Content><![CDATA[a]]]]><![CDATA[>b&amp;]]>&lt;你</Content></xml>".encode()
     ) == {"Content": "a]]>b&amp;<你"}
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        ["<xml>", "</xml>", "<a>", "</a>", "<b>", "</b>", "<item>", "</item>", "<![CDATA[", "]]>", "]", "&amp;",
+         "&lt;", "<a/>", "<a >", " ", "\n", "\r\n", "\x00", "\ufffe", "你", "<a>1</a>",
+         "<b><![CDATA[2]]></b>", "<!--c-->"]
+    )
+    | st.text(max_size=3),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=1000, deadline=None)
+@given(PIECES)
+def test_flat_parser_agrees_with_the_strict_one_wherever_it_answers(middle: str) -> None:
+    body = f"<xml>{middle}</xml>".encode("utf-8", "replace")
+    flat = parse_flat(body)
+    if flat is not None:
+        assert parse_xml(body) == flat
+
+
+def test_flat_parser_takes_the_usual_push() -> None:
+    assert parse_flat(INNER.encode()) == parse_xml(INNER.encode())
+    spread = INNER.replace("><T", ">\n<T").replace("><M", ">\n  <M").replace("></xml", ">\n</xml")
+    assert parse_flat(spread.encode()) == parse_xml(INNER.encode())
 
 
 def test_json_push_gives_what_its_xml_would() -> None:
