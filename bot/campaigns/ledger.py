@@ -1,0 +1,505 @@
+"""The ledger of mass slots: a counter per follower and Shanghai month, beside the truth on ``deliveries``.
+
+Every change is set-based and in the same transaction as the deliveries it belongs to. ``reserved`` is
+taken by a run, ``spent`` was submitted to the platform; ``external`` is the part of ``spent`` that came
+from outside our own deliveries. What may be left at all is ``budget.py``.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from bot import db
+from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
+from bot.clock import month_of
+from bot.db import Session
+from bot.errors import Refused
+from bot.tables.accounts import accounts
+from bot.tables.campaigns import deliveries, external_mass_sends, mass_ledger
+from bot.tables.followers import followers
+from bot.tables.jobs import kept
+
+RESERVED, SPENT = "reserved", "spent"
+CHUNK = 1000  # row ids in one IN list
+
+_taken = mass_ledger.c.reserved + mass_ledger.c.spent
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A follower whose counter is not what deliveries and external sends say."""
+
+    follower_id: int
+    reserved: int
+    spent: int
+    reserved_should_be: int
+    spent_should_be: int
+
+
+def in_turn(session: Session, account_id: int) -> None:
+    """Until this transaction ends, nobody else changes this account's ledger.
+
+    Call it before other writes: two runs that lock the same followers in different orders would
+    stop each other on PostgreSQL. On SQLite a writer is alone anyway.
+    """
+    db.upsert(session, kept, {"key": f"ledger:{account_id}", "value": ""}, ["key"])
+
+
+def reserve(
+    session: Session, account_id: int, follower_ids: Collection[int], month: str
+) -> set[int]:
+    """Take one slot of ``month`` for each follower that has one: who got it. Everybody else has none.
+
+    One statement for all of them, so that no two runs together take a fifth.
+    """
+    if not follower_ids:
+        return set()
+    chosen = (
+        sa.select(
+            followers.c.id,
+            sa.literal(month),
+            followers.c.account_id,
+            sa.literal(1),
+            sa.literal(0),
+            sa.literal(0),
+        )
+        .where(followers.c.id.in_(sorted(follower_ids)), followers.c.account_id == account_id)
+        .order_by(followers.c.id)
+    )
+    statement = db.insert(session, mass_ledger).from_select(
+        ["follower_id", "month", "account_id", "reserved", "spent", "external"], chosen
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=["follower_id", "month"],
+        set_={"reserved": mass_ledger.c.reserved + 1},
+        where=_taken < PER_FOLLOWER_AND_MONTH,
+    ).returning(mass_ledger.c.follower_id)
+    return set(session.execute(statement).scalars())
+
+
+def release(session: Session, account_id: int, which: sa.ColumnElement[bool]) -> None:
+    """Give back the slots of the deliveries ``which`` (of one run), whether reserved or spent."""
+    in_turn(session, account_id)
+    _count(session, which, RESERVED, {"reserved": mass_ledger.c.reserved - 1})
+    _count(session, which, SPENT, {"spent": mass_ledger.c.spent - 1})
+    session.execute(
+        sa.update(deliveries).where(which, deliveries.c.slot.is_not(None)).values(slot=None)
+    )
+
+
+def spend(session: Session, account_id: int, which: sa.ColumnElement[bool]) -> None:
+    """Turn the reserved slots of the deliveries ``which`` (of one run) into spent ones."""
+    in_turn(session, account_id)
+    _count(
+        session,
+        which,
+        RESERVED,
+        {"reserved": mass_ledger.c.reserved - 1, "spent": mass_ledger.c.spent + 1},
+    )
+    session.execute(
+        sa.update(deliveries).where(which, deliveries.c.slot == RESERVED).values(slot=SPENT)
+    )
+
+
+def _count(
+    session: Session,
+    which: sa.ColumnElement[bool],
+    slot: str,
+    values: Mapping[str, sa.ColumnElement[int]],
+) -> None:
+    charged = sa.select(deliveries.c.follower_id, deliveries.c.month).where(
+        which, deliveries.c.slot == slot
+    )
+    session.execute(
+        sa.update(mass_ledger)
+        .where(sa.tuple_(mass_ledger.c.follower_id, mass_ledger.c.month).in_(charged))
+        .values(**values)
+    )
+
+
+def carry(session: Session, account_id: int, follower_id: int, month: str, spent: int) -> None:
+    """A follower who was erased this month is back under a new row: they keep what was charged."""
+    if spent > 0:
+        in_turn(session, account_id)
+        _charge(session, account_id, sa.and_(followers.c.id == follower_id), month, spent)
+
+
+def opening(
+    session: Session,
+    account_id: int,
+    sent_to_all: int,
+    open_ids: Sequence[str] | None,
+    now: datetime,
+    *,
+    by: str,
+) -> None:
+    """State what was mass-sent this month before the account was connected; mass is allowed from now on.
+
+    ``sent_to_all`` messages count for every follower then present, each OpenID in ``open_ids`` for one
+    more. Stating the same again changes nothing; a higher number adds the difference.
+
+    Raises:
+        Refused: a lower number than before, a repeated list, or OpenIDs we do not know.
+    """
+    if sent_to_all < 0:
+        raise Refused("the number of messages sent to all cannot be below 0")
+    in_turn(session, account_id)
+    month = month_of(now)
+    earlier = session.execute(
+        sa.select(
+            sa.func.coalesce(
+                sa.func.sum(
+                    sa.case(
+                        (external_mass_sends.c.audience != "listed", external_mass_sends.c.times)
+                    )
+                ),
+                0,
+            ).label("to_all"),
+            sa.func.count().label("rows"),
+            sa.func.max(external_mass_sends.c.month).label("month"),
+            sa.func.count(sa.case((external_mass_sends.c.audience == "listed", 1))).label("lists"),
+        ).where(
+            external_mass_sends.c.account_id == account_id,
+            external_mass_sends.c.source == "opening",
+        )
+    ).one()
+    if earlier.rows and earlier.month != month and not open_ids:
+        return  # said once, in the month the account was connected; later months began with us
+    if sent_to_all < earlier.to_all:
+        raise Refused(
+            f"{earlier.to_all} messages to all were stated before; slots once charged are not given back"
+        )
+    if open_ids and earlier.lists:
+        raise Refused("a list of OpenIDs was stated before; state further sends one by one")
+    if sent_to_all > earlier.to_all or not earlier.rows:
+        _add_external(
+            session,
+            account_id,
+            source="opening",
+            audience="all" if sent_to_all else "none",
+            times=sent_to_all - earlier.to_all,
+            month=month,
+            now=now,
+            by=by,
+        )
+    if open_ids:
+        _charge_list(session, account_id, open_ids, month)
+        _add_external(
+            session,
+            account_id,
+            source="opening",
+            audience="listed",
+            times=1,
+            month=month,
+            now=now,
+            by=by,
+            total=len(open_ids),
+        )
+    session.execute(
+        sa.update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.opening_stated_at.is_(None))
+        .values(opening_stated_at=now)
+    )
+
+
+def state_external(
+    session: Session,
+    account_id: int,
+    audience: str,
+    now: datetime,
+    *,
+    by: str,
+    msg_id: str | None = None,
+    at: datetime | None = None,
+    members: sa.ColumnElement[bool] | None = None,
+    open_ids: Sequence[str] | None = None,
+) -> None:
+    """Say to whom a mass send made elsewhere went: all, tag (``members``: a clause), listed or none.
+
+    With ``msg_id`` it explains a finish event we could not place; without, it records one more send.
+    ``at`` is when it was sent. Explaining the last unknown one unblocks mass.
+
+    Raises:
+        Refused: unknown audience, a send that is explained already, or OpenIDs we do not know.
+    """
+    if audience not in ("all", "tag", "listed", "none"):
+        raise Refused(f"'{audience}' is no audience; it went to all, tag, listed or none")
+    if (audience == "tag" and members is None) or (audience == "listed" and not open_ids):
+        raise Refused("say who is meant: the tag, or the list of OpenIDs")
+    in_turn(session, account_id)
+    moment = at or now
+    if msg_id is not None:
+        row = session.execute(
+            sa.select(external_mass_sends).where(
+                external_mass_sends.c.account_id == account_id,
+                external_mass_sends.c.msg_id == msg_id,
+            )
+        ).one_or_none()
+        if row is None:
+            raise Refused(f"no unexplained mass send has the MsgID {msg_id}")
+        if row.audience != "unknown":
+            raise Refused(f"the mass send {msg_id} is explained already: {row.audience}")
+        moment = row.at
+        session.execute(sa.delete(external_mass_sends).where(external_mass_sends.c.id == row.id))
+    month = month_of(moment)
+    if audience == "tag" and members is not None:
+        _charge(session, account_id, members, month, 1)
+    if open_ids:
+        _charge_list(session, account_id, open_ids, month)
+    _add_external(
+        session,
+        account_id,
+        source="operator",
+        audience=audience,
+        times=1,
+        month=month,
+        now=now,
+        by=by,
+        msg_id=msg_id,
+        at=moment,
+        total=len(open_ids) if open_ids else None,
+    )
+
+
+def catch_up(session: Session, account_id: int, now: datetime) -> None:
+    """Charge this month's sends to all to followers we learnt of later but who were there before.
+
+    A sync may find them long after the opening balance was stated. Planning calls this first.
+    """
+    month = month_of(now)
+    sends = session.execute(
+        sa.select(external_mass_sends).where(
+            external_mass_sends.c.account_id == account_id,
+            external_mass_sends.c.month == month,
+            external_mass_sends.c.audience == "all",
+            external_mass_sends.c.times > 0,
+        )
+    ).all()
+    if not sends:
+        return
+    in_turn(session, account_id)
+    newest = _newest_follower(session, account_id)
+    for send in sends:
+        if send.covered_to >= newest:
+            continue
+        was_there = sa.and_(
+            followers.c.id > send.covered_to,
+            followers.c.id <= newest,
+            sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at <= send.at),
+        )
+        _charge(session, account_id, was_there, month, send.times)
+        session.execute(
+            sa.update(external_mass_sends)
+            .where(external_mass_sends.c.id == send.id)
+            .values(covered_to=newest)
+        )
+
+
+def unexplained(session: Session, account_id: int) -> list[str]:
+    """MsgIDs of mass sends from elsewhere that nobody explained yet. Any blocks mass."""
+    return list(
+        session.execute(
+            sa.select(sa.func.coalesce(external_mass_sends.c.msg_id, "?"))
+            .where(
+                external_mass_sends.c.account_id == account_id,
+                external_mass_sends.c.audience == "unknown",
+            )
+            .order_by(external_mass_sends.c.id)
+        ).scalars()
+    )
+
+
+def check(session: Session, account_id: int, month: str) -> list[Difference]:
+    """Recount a month from deliveries and external sends; every follower whose counter differs."""
+    counted = (
+        sa.select(
+            deliveries.c.follower_id,
+            sa.func.count(sa.case((deliveries.c.slot == RESERVED, 1))).label("reserved"),
+            sa.func.count(sa.case((deliveries.c.slot == SPENT, 1))).label("spent"),
+        )
+        .where(
+            deliveries.c.account_id == account_id,
+            deliveries.c.month == month,
+            deliveries.c.slot.is_not(None),
+        )
+        .group_by(deliveries.c.follower_id)
+        .subquery()
+    )
+    ledger = (
+        sa.select(mass_ledger)
+        .where(mass_ledger.c.account_id == account_id, mass_ledger.c.month == month)
+        .subquery()
+    )
+    should_reserve = sa.func.coalesce(counted.c.reserved, 0)
+    should_spend = sa.func.coalesce(counted.c.spent, 0) + ledger.c.external
+    wrong = session.execute(
+        sa.select(
+            ledger.c.follower_id,
+            ledger.c.reserved,
+            ledger.c.spent,
+            should_reserve.label("should_reserve"),
+            should_spend.label("should_spend"),
+        )
+        .select_from(ledger.outerjoin(counted, counted.c.follower_id == ledger.c.follower_id))
+        .where(sa.or_(ledger.c.reserved != should_reserve, ledger.c.spent != should_spend))
+        .order_by(ledger.c.follower_id)
+    )
+    found = [Difference(*row) for row in wrong]
+    missing = session.execute(
+        sa.select(counted)
+        .select_from(counted.outerjoin(ledger, ledger.c.follower_id == counted.c.follower_id))
+        .where(ledger.c.follower_id.is_(None))
+        .order_by(counted.c.follower_id)
+    )
+    found += [Difference(row.follower_id, 0, 0, row.reserved, row.spent) for row in missing]
+    return found
+
+
+def recount(session: Session, account_id: int, month: str) -> int:
+    """Set every counter of a month to what deliveries and external sends say; how many were wrong."""
+    in_turn(session, account_id)
+    wrong = check(session, account_id, month)
+    db.upsert(
+        session,
+        mass_ledger,
+        [
+            {
+                "follower_id": one.follower_id,
+                "month": month,
+                "account_id": account_id,
+                "reserved": one.reserved_should_be,
+                "spent": one.spent_should_be,
+                "external": 0,
+            }
+            for one in wrong
+        ],
+        ["follower_id", "month"],
+        ["reserved", "spent"],
+    )
+    return len(wrong)
+
+
+def histogram(session: Session, account_id: int, month: str) -> dict[int, int]:
+    """How many subscribed followers have 0, 1 … 4 slots left in a month."""
+    taken = sa.func.coalesce(_taken, 0)
+    rows = session.execute(
+        sa.select(taken, sa.func.count())
+        .select_from(
+            followers.outerjoin(
+                mass_ledger,
+                sa.and_(mass_ledger.c.follower_id == followers.c.id, mass_ledger.c.month == month),
+            )
+        )
+        .where(followers.c.account_id == account_id, followers.c.subscribed)
+        .group_by(taken)
+    )
+    found: Counter[int] = Counter()
+    for used, people in rows:
+        found[max(0, PER_FOLLOWER_AND_MONTH - int(used))] += int(people)
+    return {left: found[left] for left in range(PER_FOLLOWER_AND_MONTH + 1)}
+
+
+def _newest_follower(session: Session, account_id: int) -> int:
+    found = session.execute(
+        sa.select(sa.func.max(followers.c.id)).where(followers.c.account_id == account_id)
+    ).scalar()
+    return int(found or 0)
+
+
+def _charge(
+    session: Session, account_id: int, who: sa.ColumnElement[bool], month: str, times: int
+) -> None:
+    chosen = (
+        sa.select(
+            followers.c.id,
+            sa.literal(month),
+            followers.c.account_id,
+            sa.literal(0),
+            sa.literal(times),
+            sa.literal(times),
+        )
+        .where(followers.c.account_id == account_id, followers.c.subscribed, who)
+        .order_by(followers.c.id)
+    )
+    statement = db.insert(session, mass_ledger).from_select(
+        ["follower_id", "month", "account_id", "reserved", "spent", "external"], chosen
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["follower_id", "month"],
+            set_={
+                "spent": mass_ledger.c.spent + times,
+                "external": mass_ledger.c.external + times,
+            },
+        )
+    )
+
+
+def _charge_list(session: Session, account_id: int, open_ids: Sequence[str], month: str) -> None:
+    times = Counter(open_ids)
+    known: dict[str, int] = {}
+    listed = sorted(times)
+    for start in range(0, len(listed), CHUNK):
+        rows = session.execute(
+            sa.select(followers.c.open_id, followers.c.id).where(
+                followers.c.account_id == account_id,
+                followers.c.open_id.in_(listed[start : start + CHUNK]),
+            )
+        )
+        known |= {row.open_id: row.id for row in rows}
+    if len(known) < len(times):
+        raise Refused(
+            f"{len(times) - len(known)} of the OpenIDs are not known here; "
+            "run `qunfen followers sync` first"
+        )
+    grouped: dict[int, list[int]] = {}
+    for open_id, count in times.items():
+        grouped.setdefault(count, []).append(known[open_id])
+    for count, ids in grouped.items():
+        for start in range(0, len(ids), CHUNK):
+            _charge(
+                session, account_id, followers.c.id.in_(ids[start : start + CHUNK]), month, count
+            )
+
+
+def _add_external(
+    session: Session,
+    account_id: int,
+    *,
+    source: str,
+    audience: str,
+    times: int,
+    month: str,
+    now: datetime,
+    by: str,
+    msg_id: str | None = None,
+    at: datetime | None = None,
+    total: int | None = None,
+) -> None:
+    newest = _newest_follower(session, account_id)
+    moment = at or now
+    if audience == "all" and times > 0:
+        # who followed after the send did not get it
+        present = sa.and_(
+            followers.c.id <= newest,
+            sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at <= moment),
+        )
+        _charge(session, account_id, present, month, times)
+    session.execute(
+        sa.insert(external_mass_sends).values(
+            account_id=account_id,
+            source=source,
+            msg_id=msg_id,
+            audience=audience,
+            times=times,
+            month=month,
+            at=moment,
+            total=total,
+            covered_to=newest,
+            stated_by=by,
+            stated_at=now,
+        )
+    )
