@@ -29,8 +29,8 @@ class Facts:
     first_message: bool = False
     handed_over: bool = False
     tags: frozenset[str] = frozenset()
-    fields: Mapping[str, Any] = field(default=NOTHING)
-    fired: Mapping[str, datetime] = field(default=NOTHING)
+    fields: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    fired: Mapping[str, datetime] = field(default_factory=lambda: NOTHING)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; what is empty is left out."""

@@ -1,0 +1,132 @@
+"""Which rules win for the facts of one push, what they want done, and why. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from bot.clock import local
+from bot.registry import members
+from rules.effects import Effect
+from rules.facts import Facts
+from rules.hours import within
+from rules.model import ACTIONS, CONDITIONS, Part, Rule, Rulebook, moment_in
+
+MESSAGE_KINDS = frozenset({"text", "image", "voice", "video", "short_video", "location", "link"})
+MATCHED, NO = "matched", "no"
+Step = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Names of the rules that won, in order, what they want done, and the trace: plain JSON."""
+
+    rules: tuple[str, ...]
+    effects: tuple[Effect, ...]
+    trace: dict[str, Any]
+
+
+def decide(rulebook: Rulebook, facts: Facts) -> Decision:
+    """Walk the candidates of the index in order; the first that matches ends, unless it says ``continue``.
+
+    The trace holds a step for each candidate walked; ``explain`` says it of every rule.
+    """
+    if facts.handed_over:
+        return Decision((), (), _trace(rulebook, [], handed_over=True))
+    conditions, actions = members(CONDITIONS), members(ACTIONS)
+    steps: list[Step] = []
+    names: list[str] = []
+    effects: list[Effect] = []
+    for position in rulebook.index.candidates(facts):
+        rule = rulebook.rules[position]
+        step, captures = _try(rule, facts, conditions)
+        steps.append(step)
+        if captures is None:
+            continue
+        names.append(rule.name)
+        effects += _plan(rule.then, rule.name, facts, captures, actions)
+        if not rule.continue_:
+            break
+    fallback = not names and facts.kind in MESSAGE_KINDS and bool(rulebook.fallback)
+    if fallback:
+        effects += _plan(rulebook.fallback, "", facts, {}, actions)
+    return Decision(tuple(names), tuple(effects), _trace(rulebook, steps, fallback=fallback))
+
+
+def explain(rulebook: Rulebook, facts: Facts) -> list[Step]:
+    """A step for every rule of the rulebook, also those behind the end: they say ``"reached": False``."""
+    conditions = members(CONDITIONS)
+    steps: list[Step] = []
+    reached = not facts.handed_over
+    for rule in rulebook.rules:
+        step, captures = _try(rule, facts, conditions)
+        if not reached:
+            step["reached"] = False
+        steps.append(step)
+        if captures is not None and not rule.continue_:
+            reached = False
+    return steps
+
+
+def _try(
+    rule: Rule, facts: Facts, conditions: Mapping[str, ModuleType]
+) -> tuple[Step, dict[str, str] | None]:
+    """(the step of the trace, captures or None for no). ``why`` of a "no" is the first thing that failed."""
+    if not rule.enabled:
+        return {"rule": rule.name, "outcome": NO, "why": "disabled"}, None
+    if rule.active is not None and not _in_force(rule, facts):
+        return {"rule": rule.name, "outcome": NO, "why": "active"}, None
+    captures: dict[str, str] = {}
+    for name, params in rule.when:
+        member = conditions[name]
+        if getattr(member, "NEEDS_RULE", False):
+            found = member.matches(params, facts, rule.name)
+        else:
+            found = member.matches(params, facts)
+        if found is None:
+            return {"rule": rule.name, "outcome": NO, "why": name}, None
+        if found:
+            captures = {**found, **captures}
+    step: Step = {
+        "rule": rule.name,
+        "outcome": MATCHED,
+        "why": ", ".join([part.name for part in rule.when]),
+    }
+    if captures:
+        step["captures"] = captures
+    return step, captures
+
+
+def _in_force(rule: Rule, facts: Facts) -> bool:
+    active = rule.active
+    if active is None:
+        return True
+    if active.hours is not None and not within(local(facts.at).time(), *active.hours):
+        return False
+    return moment_in(active, facts.at)
+
+
+def _plan(
+    parts: tuple[Part, ...],
+    rule: str,
+    facts: Facts,
+    captures: dict[str, str],
+    actions: Mapping[str, ModuleType],
+) -> list[Effect]:
+    effects: list[Effect] = []
+    for name, params in parts:
+        member = actions[name]
+        if getattr(member, "NEEDS_RULE", False):
+            effects += member.plan(params, facts, captures, rule)
+        else:
+            effects += member.plan(params, facts, captures)
+    return effects
+
+
+def _trace(
+    rulebook: Rulebook, steps: list[Step], *, fallback: bool = False, handed_over: bool = False
+) -> dict[str, Any]:
+    trace = {"number": rulebook.number, "steps": steps, "fallback": fallback}
+    if handed_over:
+        trace["handed_over"] = True
+    return trace
