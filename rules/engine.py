@@ -14,16 +14,21 @@ from rules.model import ACTIONS, CONDITIONS, Part, Rule, Rulebook, moment_in
 
 MESSAGE_KINDS = frozenset({"text", "image", "voice", "video", "short_video", "location", "link"})
 MATCHED, NO = "matched", "no"
+FALLBACK = "fallback"
 Step = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Names of the rules that won, in order, what they want done, and the trace: plain JSON."""
+    """Names of the rules that won, in order, what they want done, and the trace: plain JSON.
+
+    ``sources`` has an entry per effect: the rule that wants it, ``fallback`` for the fallback.
+    """
 
     rules: tuple[str, ...]
     effects: tuple[Effect, ...]
     trace: dict[str, Any]
+    sources: tuple[str, ...] = ()
 
 
 def decide(rulebook: Rulebook, facts: Facts) -> Decision:
@@ -37,6 +42,7 @@ def decide(rulebook: Rulebook, facts: Facts) -> Decision:
     steps: list[Step] = []
     names: list[str] = []
     effects: list[Effect] = []
+    sources: list[str] = []
     for position in rulebook.index.candidates(facts):
         rule = rulebook.rules[position]
         step, captures = _try(rule, facts, conditions)
@@ -45,12 +51,15 @@ def decide(rulebook: Rulebook, facts: Facts) -> Decision:
             continue
         names.append(rule.name)
         effects += _plan(rule.then, rule.name, facts, captures, actions)
+        sources += [rule.name] * (len(effects) - len(sources))
         if not rule.continue_:
             break
     fallback = not names and facts.kind in MESSAGE_KINDS and bool(rulebook.fallback)
     if fallback:
-        effects += _plan(rulebook.fallback, "", facts, {}, actions)
-    return Decision(tuple(names), tuple(effects), _trace(rulebook, steps, fallback=fallback))
+        effects += _plan(rulebook.fallback, FALLBACK, facts, {}, actions)
+        sources += [FALLBACK] * (len(effects) - len(sources))
+    trace = _trace(rulebook, steps, fallback=fallback)
+    return Decision(tuple(names), tuple(effects), trace, tuple(sources))
 
 
 def explain(rulebook: Rulebook, facts: Facts) -> list[Step]:
