@@ -47,7 +47,7 @@ media = sa.Table(
     sa.Column("url", sa.Text),
     sa.Column("error", sa.Text),
     sa.Column("uploaded_at", UtcDateTime),
-    sa.UniqueConstraint("account_id", "sha256", "kind"),
+    sa.UniqueConstraint("account_id", "sha256", "kind", "name"),
 )
 
 menus = sa.Table(
