@@ -260,14 +260,16 @@ def claim(
     """Take up to ``limit`` free rows by one conditional UPDATE, so that two takers never share one.
 
     ``free`` is asked again in the UPDATE itself. SKIP LOCKED is PostgreSQL's; SQLite drops the
-    words silently and needs none, its writers take turns.
+    words silently and needs none, its writers take turns. MATERIALIZED: PostgreSQL may run a plain
+    subquery once a row, and each run skips what the last one locked, so that everything is taken.
     """
     chosen = sa.select(table.c.id).where(free).order_by(*order_by).limit(limit)
     if session.dialect.name == "postgresql":
         chosen = chosen.with_for_update(skip_locked=True)
+    picked = chosen.cte("picked").prefix_with("MATERIALIZED", dialect="postgresql")
     statement = (
         sa.update(table)
-        .where(table.c.id.in_(chosen.scalar_subquery()), free)
+        .where(table.c.id.in_(sa.select(picked.c.id)), free)
         .values(**values)
         .returning(*table.c)
     )
