@@ -1,6 +1,7 @@
 """The job table (任务) is the truth about work to do later.
 
-Enqueue in the caller's transaction, claim by lease, run, retry, give up. Who runs the jobs (threads of this process, or workers on many machines) only calls ``run_one``.
+Enqueue in the caller's transaction, claim by lease, run, retry, give up.
+Who runs the jobs (threads of this process, or workers on many machines) only calls ``run_one``.
 """
 
 import contextlib

@@ -1,0 +1,167 @@
+"""Small things processes share and may lose: access tokens, leases, rate counters, the last ticks.
+
+Rows of the table ``kept`` in the embedded form, Redis in the distributed one, behind the same few methods.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import redis
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import clock, db
+from bot.db import Session
+from bot.tables.jobs import kept
+
+REDIS_PREFIX = "qunfen:"
+REDIS_SECONDS = 2.0  # longer than any command we send takes; a lost Redis must not hang a thread
+
+
+class DatabaseStore:
+    """The store as rows. Values, leases and counters expire by the clock it is given."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime] = clock.now) -> None:
+        self._engine = engine
+        self._now = now
+
+    def get(self, key: str) -> str | None:
+        """The value, unless it expired."""
+        with db.reading(self._engine) as session:
+            return read(session, key, self._now())
+
+    def put(self, key: str, value: str, seconds: float) -> None:
+        """Keep a value for so many seconds; a lease on the same key stays as it is."""
+        with db.writing(self._engine) as session:
+            write(session, key, value, self._now() + timedelta(seconds=seconds))
+
+    def lease(self, key: str, seconds: float) -> bool:
+        """Take the key for so many seconds: True for one taker at a time."""
+        now = self._now()
+        until = now + timedelta(seconds=seconds)
+        with db.writing(self._engine) as session:
+            statement = db.insert(session, kept).values(key=key, lease_until=until)
+            taken = session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["key"],
+                    set_={"lease_until": until},
+                    where=sa.or_(kept.c.lease_until.is_(None), kept.c.lease_until <= now),
+                ).returning(kept.c.key)
+            ).scalar()
+        return taken is not None
+
+    def release(self, key: str) -> None:
+        """Give a lease back; the value stays."""
+        with db.writing(self._engine) as session:
+            session.execute(sa.update(kept).where(kept.c.key == key).values(lease_until=None))
+
+    def count(self, key: str, seconds: float, limit: int) -> bool:
+        """Count one; False when it is beyond ``limit`` within the span of ``seconds`` that the first one opened."""
+        now = self._now()
+        ends = now + timedelta(seconds=seconds)
+        over = sa.or_(kept.c.expires_at.is_(None), kept.c.expires_at <= now)
+        one_more = sa.cast(sa.cast(kept.c.value, sa.Integer) + 1, sa.Text)
+        with db.writing(self._engine) as session:
+            statement = db.insert(session, kept).values(key=key, value="1", expires_at=ends)
+            reached = session.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["key"],
+                    set_={
+                        "value": sa.case((over, "1"), else_=one_more),
+                        "expires_at": sa.case(
+                            (over, statement.excluded.expires_at), else_=kept.c.expires_at
+                        ),
+                    },
+                ).returning(kept.c.value)
+            ).scalar_one()
+        return int(reached) <= limit
+
+
+class RedisStore:
+    """The store in Redis: the same methods, expiry by Redis' own clock."""
+
+    def __init__(self, url: str, client: "redis.Redis | None" = None) -> None:
+        self._redis = client or redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+        )
+
+    def get(self, key: str) -> str | None:
+        """The value, unless it expired."""
+        value = self._redis.get(REDIS_PREFIX + key)
+        return None if value is None else str(value)
+
+    def put(self, key: str, value: str, seconds: float) -> None:
+        """Keep a value for so many seconds."""
+        self._redis.set(REDIS_PREFIX + key, value, px=_milliseconds(seconds))
+
+    def lease(self, key: str, seconds: float) -> bool:
+        """Take the key for so many seconds: True for one taker at a time."""
+        return bool(self._redis.set(_lease_key(key), "1", nx=True, px=_milliseconds(seconds)))
+
+    def release(self, key: str) -> None:
+        """Give a lease back; the value stays."""
+        self._redis.delete(_lease_key(key))
+
+    def count(self, key: str, seconds: float, limit: int) -> bool:
+        """Count one; False when it is beyond ``limit`` within the span of ``seconds`` that the first one opened."""
+        name = f"{REDIS_PREFIX}count:{key}"
+        # one transaction: a counter without an expiry would refuse for ever
+        with self._redis.pipeline(transaction=True) as together:
+            together.set(name, 0, nx=True, px=_milliseconds(seconds))
+            together.incr(name)
+            reached = together.execute()[1]
+        return int(reached) <= limit
+
+
+def read(session: Session, key: str, now: datetime) -> str | None:
+    """A kept value inside the caller's transaction, unless it expired."""
+    value: str | None = session.execute(
+        sa.select(kept.c.value).where(
+            kept.c.key == key, sa.or_(kept.c.expires_at.is_(None), kept.c.expires_at > now)
+        )
+    ).scalar()
+    return value
+
+
+def write(session: Session, key: str, value: str, expires_at: datetime | None = None) -> None:
+    """Keep a value inside the caller's transaction."""
+    row = {"key": key, "value": value, "expires_at": expires_at}
+    db.upsert(session, kept, row, key=["key"])
+
+
+def lock(session: Session, key: str) -> str | None:
+    """Hold a key to the end of the caller's transaction, others wait here; returns its value.
+
+    An upsert that changes nothing takes the row's lock on PostgreSQL; SQLite's writers take turns anyway.
+    """
+    statement = db.insert(session, kept).values(key=key)
+    value: str | None = session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["key"], set_={"key": statement.excluded.key}
+        ).returning(kept.c.value)
+    ).scalar()
+    return value
+
+
+def prune(session: Session, now: datetime) -> int:
+    """Delete what expired and is leased to nobody; how many rows went."""
+    gone = session.execute(
+        sa.delete(kept)
+        .where(
+            kept.c.expires_at <= now,
+            sa.or_(kept.c.lease_until.is_(None), kept.c.lease_until <= now),
+        )
+        .returning(kept.c.key)
+    )
+    return len(gone.all())
+
+
+def _lease_key(key: str) -> str:
+    return f"{REDIS_PREFIX}lease:{key}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

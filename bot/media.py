@@ -1,0 +1,93 @@
+"""Material (素材) of an account: files by name, uploaded once, and the media ids the platform gave them."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import db, logs
+from bot.content import kind_of, media_of
+from bot.db import Session
+from bot.errors import Refused, WeChatError
+from bot.tables.accounts import accounts, media
+from bot.wechat import media as material
+from bot.wechat.client import WeChat
+
+UPLOAD_LIMIT = 20  # files a call of ``upload_pending``; a job step must stay under a minute
+
+log = logs.get()
+
+
+class NotYet(Refused):
+    """The file is stored here but the platform has no copy yet: worth another try soon."""
+
+
+def resolve(session: Session, account_id: int, content: Mapping[str, Any]) -> dict[str, Any]:
+    """``content`` with every ``file`` replaced by the ``media_id`` of its upload.
+
+    Raises:
+        NotYet: the file waits for its upload.
+        Refused: no such file is stored, or the platform refused it.
+    """
+    resolved = dict(content)
+    for kind, reference in media_of(content):
+        if not reference.get("file"):
+            continue
+        found = {key: value for key, value in reference.items() if key != "file"}
+        found["media_id"] = _media_id(session, account_id, kind, reference["file"])
+        if kind == "thumb":
+            resolved["music"] = {**content["music"], "thumb": found}
+        else:
+            resolved[kind_of(content)] = found
+    return resolved
+
+
+def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: datetime) -> int:
+    """Upload up to 20 files the platform does not have; how many were tried.
+
+    A refusal is stored on the row and the file not tried again; without an answer the next call tries again.
+    Uploading twice is harmless, so no row is claimed.
+    """
+    waiting = (
+        sa.select(media.c.id, media.c.account_id, media.c.kind, media.c.name, media.c.data)
+        .join(accounts, accounts.c.id == media.c.account_id)
+        .where(
+            media.c.media_id.is_(None), media.c.error.is_(None), accounts.c.archived_at.is_(None)
+        )
+        .order_by(media.c.id)
+        .limit(UPLOAD_LIMIT)
+    )
+    with db.reading(engine) as session:
+        rows = session.execute(waiting).all()
+    for row in rows:
+        values: dict[str, Any]
+        try:
+            uploaded = material.upload(wechat_of(row.account_id), row.kind, row.name, row.data)
+            values = {"media_id": uploaded.media_id, "url": uploaded.url, "uploaded_at": now}
+        except (WeChatError, Refused) as problem:
+            log.warning("upload_failed", media=row.id, kind=row.kind, error=str(problem))
+            if isinstance(problem, WeChatError) and not problem.permanent:
+                continue
+            values = {"error": logs.clean(str(problem))}
+        with db.writing(engine) as session:
+            session.execute(sa.update(media).where(media.c.id == row.id).values(**values))
+    return len(rows)
+
+
+def _media_id(session: Session, account_id: int, kind: str, name: str) -> str:
+    # a changed file is a new row under the same name: the latest is meant
+    row = session.execute(
+        sa.select(media.c.media_id, media.c.error)
+        .where(media.c.account_id == account_id, media.c.kind == kind, media.c.name == name)
+        .order_by(media.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        raise Refused(f"there is no {kind} file '{name}' in this account")
+    if row.media_id is None and row.error is not None:
+        raise Refused(f"the file '{name}' was refused by the platform: {row.error}")
+    if row.media_id is None:
+        raise NotYet(f"the file '{name}' is not uploaded yet")
+    return str(row.media_id)

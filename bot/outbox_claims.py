@@ -1,0 +1,238 @@
+"""Which outbox rows may be sent now, by whom, and what becomes of those nobody came back for."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import db, kept, mass_turns, registry
+from bot.db import Session, UtcDateTime
+from bot.outcomes import REPEAT_FOR, REPEAT_WAIT
+from bot.tables.accounts import accounts
+from bot.tables.outbox import outbox
+
+# longer than the slowest call (a token, the call, a new token, the call again: 13 s each) and what
+# a claimed row may wait for its turn among the threads
+LEASE = timedelta(seconds=90)
+LEAST_LEFT = timedelta(seconds=70)  # a row with less left gets a new lease before its call
+PREVIEW = "preview"  # has no clientmsgid and takes no slot: never repeated, and nobody's turn
+FIRST_PURPOSES = ("reply", "later", PREVIEW)  # somebody waits for these: before campaigns
+DIED = "no answer: the program ended while sending"
+
+
+def channels() -> Mapping[str, ModuleType]:
+    """Every channel by name, built-in and plug-ins."""
+    return registry.members("bot.channels")
+
+
+def repeatable(channel: ModuleType | None, purpose: str) -> bool:
+    """Whether the same call may be made again when no answer came."""
+    return bool(getattr(channel, "REPEAT_WITHOUT_ANSWER", False)) and purpose != PREVIEW
+
+
+def work_waits(session: Session, now: datetime) -> bool:
+    """Whether a drain would find anything; only reads, so that an idle drain is in nobody's way."""
+    waiting = outbox.c.status == "waiting"
+    due = sa.and_(waiting, outbox.c.not_before <= now, _not_stopped())
+    questions = (due, _abandoned(now), sa.and_(waiting, outbox.c.expires_at <= now), _given_up(now))
+    return any(
+        session.execute(sa.select(outbox.c.id).where(question).limit(1)).scalar() is not None
+        for question in questions
+    )
+
+
+def settle_overdue(session: Session, now: datetime) -> None:
+    """Rows without a sender, or past their time, get their outcome. A lost lease counts as no answer.
+
+    1. Not repeatable: unknown for good. Repeatable: the same call again, 60 s after the lease ended.
+    2. Of unknown outcome for 20 hours, or past its expiry: unknown for good.
+    3. Never called and past its expiry: expired.
+    """
+    died = {
+        "lease_until": None,
+        "error": DIED,
+        "unanswered_at": first_moment(outbox.c.unanswered_at, now),
+    }
+    again = sa.and_(
+        outbox.c.channel.in_(_names("REPEAT_WITHOUT_ANSWER")), outbox.c.purpose != PREVIEW
+    )
+    session.execute(
+        sa.update(outbox).where(_abandoned(now), sa.not_(again)).values(status="unknown", **died)
+    )
+    for row in session.execute(
+        sa.select(outbox.c.id, outbox.c.lease_until).where(_abandoned(now), again)
+    ).all():
+        repeat_at = row.lease_until + timedelta(seconds=REPEAT_WAIT)
+        session.execute(
+            sa.update(outbox)
+            .where(outbox.c.id == row.id, _abandoned(now))
+            .values(status="waiting", not_before=repeat_at, **died)
+        )
+    session.execute(sa.update(outbox).where(_given_up(now)).values(status="unknown"))
+    session.execute(
+        sa.update(outbox)
+        .where(
+            outbox.c.status == "waiting",
+            outbox.c.unanswered_at.is_(None),
+            outbox.c.expires_at <= now,
+        )
+        .values(status="expired")
+    )
+
+
+def claim_many(session: Session, now: datetime, limit: int) -> list[Any]:
+    """Take due rows of channels that take no turns: what somebody waits for first, then the rest."""
+    earlier = outbox.alias("earlier")
+    # two messages to one follower must not overtake each other in two drains at once
+    in_flight = sa.exists().where(
+        earlier.c.follower_id == outbox.c.follower_id, earlier.c.status == "sending"
+    )
+    free = sa.and_(
+        outbox.c.status == "waiting",
+        outbox.c.not_before <= now,
+        _not_stopped(),
+        sa.or_(outbox.c.channel.not_in(_names("SERIAL")), outbox.c.purpose == PREVIEW),
+        sa.not_(in_flight),
+    )
+    order = [outbox.c.not_before, outbox.c.id]
+    first = outbox.c.purpose.in_(FIRST_PURPOSES)
+    taken: list[Any] = []
+    for which in (first, sa.not_(first)):
+        if len(taken) < limit:
+            taken += db.claim(
+                session,
+                outbox,
+                sa.and_(free, which),
+                _claim_values(now),
+                order_by=order,
+                limit=limit - len(taken),
+            )
+    return taken
+
+
+def waiting_turns(session: Session, now: datetime) -> list[tuple[int, str]]:
+    """Accounts and channels that take turns and have something due."""
+    rows = session.execute(
+        sa.select(outbox.c.account_id, outbox.c.channel)
+        .distinct()
+        .where(
+            outbox.c.status == "waiting",
+            outbox.c.not_before <= now,
+            outbox.c.channel.in_(_names("SERIAL")),
+            outbox.c.purpose != PREVIEW,
+            _not_stopped(),
+        )
+    )
+    return [(row.account_id, row.channel) for row in rows]
+
+
+def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -> Any | None:
+    """Take the one row of a serial channel whose turn it is, or nothing.
+
+    1. Hold the account's calls, so that two drains cannot both find it free.
+    2. Nothing while one is being sent.
+    3. The first by id goes first; one that waits for its repeat keeps the others waiting.
+    4. Slots of a past month are not spent in this one: expired, or unknown if it was called before.
+    5. Not in a month's last 30 minutes, nor beyond 60 calls a minute and 100 a day.
+    """
+    calls = mass_turns.calls_from(kept.lock(session, mass_turns.key(account_id)))
+    mine = sa.and_(
+        outbox.c.account_id == account_id,
+        outbox.c.channel == channel,
+        outbox.c.purpose != PREVIEW,
+    )
+    sending = sa.select(outbox.c.id).where(mine, outbox.c.status == "sending").limit(1)
+    if session.execute(sending).scalar() is not None:
+        return None
+    tried_or_due = sa.or_(outbox.c.attempts > 0, outbox.c.not_before <= now)
+    first = (
+        sa.select(outbox)
+        .where(mine, outbox.c.status == "waiting", _not_stopped(), tried_or_due)
+        .order_by(outbox.c.id)
+        .limit(1)
+    )
+    while (row := session.execute(first).one_or_none()) is not None:
+        unanswered = row.unanswered_at is not None
+        this = sa.and_(outbox.c.id == row.id, outbox.c.status == "waiting")
+        if mass_turns.month_turned(row.payload, now):
+            status = "unknown" if unanswered else "expired"
+            session.execute(
+                sa.update(outbox).where(this).values(status=status, error="month_turned")
+            )
+            continue
+        if row.not_before > now or mass_turns.held(unanswered, now):
+            return None
+        allowed_at = mass_turns.next_call_at(calls, now)
+        if allowed_at > now:
+            session.execute(sa.update(outbox).where(this).values(not_before=allowed_at))
+            return None
+        taken = db.claim(session, outbox, this, _claim_values(now), order_by=[outbox.c.id], limit=1)
+        if not taken:
+            return None  # cancelled this very moment
+        kept.write(
+            session,
+            mass_turns.key(account_id),
+            mass_turns.calls_to([*calls, now], now),
+            now + mass_turns.KEEP_CALLS,
+        )
+        return taken[0]
+    return None
+
+
+def claimed(row: Any) -> sa.ColumnElement[bool]:
+    """That a row is still in the claim it was taken with: every claim counts one attempt more."""
+    return sa.and_(
+        outbox.c.id == row.id, outbox.c.status == "sending", outbox.c.attempts == row.attempts
+    )
+
+
+def still_ours(engine: Engine, row: Any, now: datetime) -> bool:
+    """Whether a claimed row may be called now; one that waited long for its turn gets a new lease first."""
+    if row.lease_until - now >= LEAST_LEFT:
+        return True
+    with db.writing(engine) as session:
+        renewed = session.execute(
+            sa.update(outbox)
+            .where(claimed(row), outbox.c.lease_until > now)
+            .values(lease_until=now + LEASE)
+            .returning(outbox.c.id)
+        ).scalar()
+    return renewed is not None
+
+
+def first_moment(column: sa.Column[Any], now: datetime) -> sa.ColumnElement[Any]:
+    """What the column says already, else ``now``."""
+    return sa.func.coalesce(column, sa.literal(now, UtcDateTime()))
+
+
+def _claim_values(now: datetime) -> dict[str, Any]:
+    return {
+        "status": "sending",
+        "attempts": outbox.c.attempts + 1,
+        "lease_until": now + LEASE,
+        "first_try_at": first_moment(outbox.c.first_try_at, now),
+    }
+
+
+def _names(trait: str) -> list[str]:
+    return [name for name, channel in channels().items() if getattr(channel, trait, False)]
+
+
+def _not_stopped() -> sa.ColumnElement[bool]:
+    stopped = sa.select(accounts.c.id).where(accounts.c.stopped_at.is_not(None))
+    return outbox.c.account_id.not_in(stopped)
+
+
+def _abandoned(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(outbox.c.status == "sending", outbox.c.lease_until <= now)
+
+
+def _given_up(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        outbox.c.status == "waiting",
+        outbox.c.unanswered_at.is_not(None),
+        sa.or_(outbox.c.first_try_at <= now - REPEAT_FOR, outbox.c.expires_at <= now),
+    )
