@@ -1,0 +1,534 @@
+"""Start what is due, and turn an audience into deliveries: each follower a channel or one reason.
+
+One call of ``plan_run`` is one page. It decides on a snapshot that only reads, then writes in short
+transactions, each of which moves the cursor ``planned_to`` together with its deliveries: a process
+may be killed anywhere, and whoever comes next goes on.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import accounts, db, registry
+from bot.accounts import Account
+from bot.audiences import segments
+from bot.campaigns import budget, definitions, ledger
+from bot.campaigns.definitions import Campaign
+from bot.campaigns.reach import Candidate, Choice, Policy, choose
+from bot.campaigns.schedule import after_quiet, next_due
+from bot.campaigns.waves import CANARY_WAVE, REST_WAVE, canary_size
+from bot.clock import month_of
+from bot.db import Session
+from bot.errors import Refused
+from bot.followers import LONG_WINDOWS
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
+from bot.tables.followers import followers, reply_windows
+
+PAGE = 5000  # followers read and decided at once
+ROWS = 500  # deliveries a transaction: a push never waits longer than that takes
+MASS = "mass"
+COUNTS_FOR_CAP = ("planned", "sent", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run would do if it were planned now."""
+
+    people: int  # of the audience
+    reached: int
+    slots: int
+    channels: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Everything deciding needs, read once a page."""
+
+    account: Account
+    campaign: Campaign
+    content: Mapping[str, Any]
+    audience: sa.ColumnElement[bool]
+    channels: Sequence[Any]
+    now: datetime
+    month: str
+
+    @property
+    def by_slots(self) -> bool:
+        """Whether mass takes a slot of each follower: on service accounts."""
+        allowed = budget.allowance(self.account.kind, self.account.verified)
+        return allowed is not None and allowed.per_follower_and_month is not None
+
+    @property
+    def to_all_at_once(self) -> bool:
+        """A subscription account's mass: one call to everybody or a tag, which nobody can be left out of."""
+        allowed = budget.allowance(self.account.kind, self.account.verified)
+        return MASS in self.campaign.channels and allowed is not None and not allowed.by_open_id
+
+
+def start_due(engine: Engine, now: datetime) -> list[int]:
+    """Begin a run of every campaign that is due; the ids of all runs that ``plan_run`` has work for.
+
+    The unique key on campaign and due time decides who starts it. After a pause of this program a
+    repeating campaign catches up once, not once for every time it missed.
+    """
+    with db.writing(engine) as session:
+        due = session.execute(
+            sa.select(campaigns)
+            .where(campaigns.c.status == "scheduled", campaigns.c.next_due_at <= now)
+            .order_by(campaigns.c.next_due_at, campaigns.c.id)
+        ).all()
+        for row in due:
+            db.insert_first(
+                session,
+                campaign_runs,
+                {
+                    "account_id": row.account_id,
+                    "campaign_id": row.id,
+                    "due_at": row.next_due_at,
+                    "status": "planning",
+                    "content": row.content,
+                    "planned_to": 0,
+                    "created_at": now,
+                },
+            )
+            session.execute(
+                sa.update(campaigns)
+                .where(campaigns.c.id == row.id, campaigns.c.next_due_at == row.next_due_at)
+                .values(next_due_at=next_due(row.schedule, now))
+            )
+        return list(
+            session.execute(
+                sa.select(campaign_runs.c.id)
+                .where(campaign_runs.c.status.in_(("waiting", "planning")))
+                .order_by(campaign_runs.c.id)
+            ).scalars()
+        )
+
+
+def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
+    """Plan one page of a run; True while there is more to do at once.
+
+    1. A run that may not go on yet waits, with the reason; the next call looks again.
+    2. The first call fixes month and upper follower id, so that planning ends.
+    3. Each page is decided on a snapshot and written in pieces of 500.
+    4. At the end the totals are held against the approval; then the waves begin.
+    """
+    with db.writing(engine) as session:
+        run = session.execute(
+            sa.select(campaign_runs).where(campaign_runs.c.id == run_id)
+        ).one_or_none()
+        if run is None or run.status not in ("waiting", "planning"):
+            return False
+        account = accounts.by_id(session, run.account_id)
+        campaign = definitions.by_id(session, run.campaign_id)
+        blocked = block(session, account, campaign.channels)
+        if blocked is None and run.planned_at is None:
+            blocked = _unfit(session, account, campaign)
+        if blocked is not None:
+            _wait(session, run_id, blocked)
+            return False
+        if run.planned_at is not None:
+            return _finish_planning(session, run, account, campaign, now)
+        if run.last_follower_id is None:
+            run = _begin(session, run, now)
+        elif run.status == "waiting":
+            _go_on(session, run_id)
+    return _plan_page(engine, run, account, campaign, now)
+
+
+def forecast(session: Session, account: Account, campaign: Campaign, now: datetime) -> Forecast:
+    """Whom a run would reach now, by channel and by reason. Writes nothing.
+
+    Raises:
+        Refused: the segment does not exist.
+    """
+    plan = _plan(session, account, campaign, campaign.content, now)
+    last = _newest(session, account.id)
+    channels: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    after = 0
+    while True:
+        page = _candidates(session, plan, after, last)
+        for candidate in page:
+            choice = _choose(plan, candidate)
+            if choice.channel is not None:
+                channels[choice.channel] += 1
+            else:
+                reasons[str(choice.reason)] += 1
+        if len(page) < PAGE:
+            break
+        after = page[-1].follower_id
+    reached = sum(channels.values())
+    slots = channels[MASS] if plan.by_slots else 0
+    return Forecast(reached + sum(reasons.values()), reached, slots, dict(channels), dict(reasons))
+
+
+def block(session: Session, account: Account, channels: Sequence[str]) -> str | None:
+    """Why nothing of a campaign may be sent now, as in ``status.BLOCKS``; None: it may."""
+    if account.stopped:
+        return "account_stopped" + (f": {account.stopped_reason}" if account.stopped_reason else "")
+    if MASS not in channels:
+        return None
+    allowed = budget.allowance(account.kind, account.verified)
+    if allowed is None or account.rights.get(MASS) is False:
+        return "no_mass_right"
+    if allowed.per_follower_and_month is None:
+        return None
+    if not account.opening_stated:
+        return "opening_not_stated"
+    unknown = ledger.unexplained(session, account.id)
+    return f"unknown_external_send: {', '.join(unknown)}" if unknown else None
+
+
+def sums(session: Session, run_id: int) -> dict[str, int]:
+    """Deliveries of a run by status, skips by ``skipped:<reason>``, and ``audience``: their sum."""
+    rows = session.execute(
+        sa.select(deliveries.c.status, deliveries.c.reason, sa.func.count())
+        .where(deliveries.c.run_id == run_id)
+        .group_by(deliveries.c.status, deliveries.c.reason)
+    )
+    found: Counter[str] = Counter()
+    for status, reason, number in rows:
+        found[f"skipped:{reason}" if status == "skipped" else status] += number
+    found["audience"] = sum(found.values())
+    return dict(found)
+
+
+def _begin(session: Session, run: Any, now: datetime) -> Any:
+    ledger.catch_up(session, run.account_id, now)
+    return session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run.id)
+        .values(
+            status="planning",
+            reason=None,
+            month=month_of(now),
+            last_follower_id=_newest(session, run.account_id),
+        )
+        .returning(*campaign_runs.c)
+    ).one()
+
+
+def _plan_page(
+    engine: Engine, run: Any, account: Account, campaign: Campaign, now: datetime
+) -> bool:
+    with db.reading(engine) as session:
+        plan = replace(_plan(session, account, campaign, run.content, now), month=run.month)
+        page = _candidates(session, plan, run.planned_to, run.last_follower_id)
+    chosen = [(candidate, _choose(plan, candidate)) for candidate in page]
+    done = len(page) < PAGE
+    reached = run.planned_to
+    for piece in _pieces(chosen):
+        # the last piece of the last page carries the cursor to the end
+        end = piece[-1][0].follower_id
+        with db.writing(engine) as session:
+            if not _move_cursor(session, run.id, reached, end):
+                return False  # cancelled, or somebody else is planning it
+            _write(session, plan, run.id, piece)
+        reached = end
+    if not done:
+        return True
+    with db.writing(engine) as session:
+        if not _move_cursor(session, run.id, reached, run.last_follower_id):
+            return False
+        if not plan.to_all_at_once:
+            _mark_canary(session, run.id)
+        return _finish_planning(session, run, account, campaign, now)
+
+
+def _finish_planning(
+    session: Session, run: Any, account: Account, campaign: Campaign, now: datetime
+) -> bool:
+    people, slots = session.execute(
+        sa.select(
+            sa.func.count(),
+            sa.func.count(sa.case((deliveries.c.slot.is_not(None), 1))),
+        ).where(deliveries.c.run_id == run.id, deliveries.c.status == "planned")
+    ).one()
+    values: dict[str, Any] = {"planned_at": run.planned_at or now}
+    if people == 0:
+        values |= {"status": "finished", "reason": None, "finished_at": now}
+    else:
+        missing = definitions.missing_approval(
+            campaign,
+            people,
+            slots,
+            approve_above=account.limits.approve_above,
+            to_everybody=_to_everybody(session, account, campaign),
+        )
+        if missing is not None:
+            values |= {"status": "waiting", "reason": missing}
+        else:
+            first = after_quiet(now, account.limits.quiet_hours)
+            values |= {"status": "running", "reason": None, "next_wave_at": first}
+    session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run.id, campaign_runs.c.status.in_(("waiting", "planning")))
+        .values(**values)
+    )
+    if values["status"] == "finished":
+        close_campaign(session, campaign.id)
+    return False
+
+
+def close_campaign(session: Session, campaign_id: int) -> None:
+    """A campaign that will not be due again and has no open run has finished."""
+    if definitions.under_way(session, campaign_id):
+        return
+    session.execute(
+        sa.update(campaigns)
+        .where(
+            campaigns.c.id == campaign_id,
+            campaigns.c.status == "scheduled",
+            campaigns.c.next_due_at.is_(None),
+        )
+        .values(status="finished")
+    )
+
+
+def _to_everybody(session: Session, account: Account, campaign: Campaign) -> bool:
+    where = segments.get(session, account.id, campaign.segment).where
+    return definitions.is_everybody(session, account.id, where)
+
+
+def _unfit(session: Session, account: Account, campaign: Campaign) -> str | None:
+    """Why the campaign's segment cannot be planned any more; it was checked when it was scheduled."""
+    try:
+        where = segments.get(session, account.id, campaign.segment).where
+    except Refused:
+        return "segment_gone"
+    allowed = budget.allowance(account.kind, account.verified)
+    if MASS not in campaign.channels or allowed is None or allowed.by_open_id:
+        return None
+    if definitions.is_everybody(session, account.id, where):
+        return None
+    return "segment_unfit" if definitions.single_tag(session, account.id, where) is None else None
+
+
+def _wait(session: Session, run_id: int, reason: str) -> None:
+    session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run_id, campaign_runs.c.status.in_(("waiting", "planning")))
+        .values(status="waiting", reason=reason)
+    )
+
+
+def _go_on(session: Session, run_id: int) -> None:
+    session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run_id, campaign_runs.c.status == "waiting")
+        .values(status="planning", reason=None)
+    )
+
+
+def _plan(
+    session: Session,
+    account: Account,
+    campaign: Campaign,
+    content: Mapping[str, Any],
+    now: datetime,
+) -> _Plan:
+    where = segments.get(session, account.id, campaign.segment).where
+    known = registry.members("bot.channels")
+    return _Plan(
+        account=account,
+        campaign=campaign,
+        content=content,
+        audience=segments.clause(session, account.id, where, now),
+        channels=[known[name] for name in campaign.channels],
+        now=now,
+        month=month_of(now),
+    )
+
+
+def _candidates(session: Session, plan: _Plan, after: int, last: int) -> list[Candidate]:
+    """The next page of the audience, by follower id: an OFFSET would read everything before it again."""
+    rows = session.execute(
+        sa.select(followers.c.id, followers.c.opted_out_at)
+        .where(
+            followers.c.account_id == plan.account.id,
+            followers.c.id > after,
+            followers.c.id <= last,
+            plan.audience,
+        )
+        .order_by(followers.c.id)
+        .limit(PAGE)
+    ).all()
+    if not rows:
+        return []
+    first, end = rows[0].id, rows[-1].id
+    windows = _windows(session, plan, first, end)
+    taken = _taken(session, plan, first, end)
+    recent = _recent(session, plan, first, end)
+    return [
+        Candidate(
+            row.id,
+            opted_out=row.opted_out_at is not None,
+            windows=windows.get(row.id, ()),
+            slots_left=budget.left(*taken.get(row.id, (0, 0))),
+            recent_campaigns=recent.get(row.id, 0),
+        )
+        for row in rows
+    ]
+
+
+def _windows(
+    session: Session, plan: _Plan, first: int, last: int
+) -> dict[int, tuple[tuple[str, datetime, int], ...]]:
+    if "customer_service" not in plan.campaign.channels:
+        return {}
+    rows = session.execute(
+        sa.select(
+            reply_windows.c.follower_id,
+            reply_windows.c.opened_by,
+            reply_windows.c.expires_at,
+            reply_windows.c.left,
+        ).where(
+            reply_windows.c.follower_id.between(first, last),
+            reply_windows.c.account_id == plan.account.id,
+            reply_windows.c.opened_by.in_(LONG_WINDOWS),
+            reply_windows.c.expires_at > plan.now,
+            reply_windows.c.left > 0,
+        )
+    )
+    found: dict[int, tuple[tuple[str, datetime, int], ...]] = {}
+    for row in rows:
+        window = (row.opened_by, row.expires_at, row.left)
+        found[row.follower_id] = (*found.get(row.follower_id, ()), window)
+    return found
+
+
+def _taken(session: Session, plan: _Plan, first: int, last: int) -> dict[int, tuple[int, int]]:
+    if MASS not in plan.campaign.channels or not plan.by_slots:
+        return {}
+    rows = session.execute(
+        sa.select(mass_ledger.c.follower_id, mass_ledger.c.reserved, mass_ledger.c.spent).where(
+            mass_ledger.c.follower_id.between(first, last),
+            mass_ledger.c.month == plan.month,
+            mass_ledger.c.account_id == plan.account.id,
+        )
+    )
+    return {row.follower_id: (row.reserved, row.spent) for row in rows}
+
+
+def _recent(session: Session, plan: _Plan, first: int, last: int) -> dict[int, int]:
+    limits = plan.account.limits
+    if limits.cap_messages is None:
+        return {}
+    rows = session.execute(
+        sa.select(deliveries.c.follower_id, sa.func.count())
+        .where(
+            deliveries.c.follower_id.between(first, last),
+            deliveries.c.account_id == plan.account.id,
+            deliveries.c.status.in_(COUNTS_FOR_CAP),
+            deliveries.c.at > plan.now - timedelta(days=limits.cap_days or 1),
+        )
+        .group_by(deliveries.c.follower_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _choose(plan: _Plan, candidate: Candidate) -> Choice:
+    if plan.to_all_at_once:
+        # Nobody can be left out of such a call, so the truth is that all of them get it.
+        return Choice(channel=MASS)
+    policy = Policy(cap=plan.account.limits.cap_messages)
+    return choose(candidate, plan.channels, policy, plan.content, plan.now)
+
+
+def _pieces(
+    chosen: Sequence[tuple[Candidate, Choice]],
+) -> Iterator[Sequence[tuple[Candidate, Choice]]]:
+    for start in range(0, len(chosen), ROWS):
+        yield chosen[start : start + ROWS]
+
+
+def _move_cursor(session: Session, run_id: int, old: int, new: int) -> bool:
+    moved = session.execute(
+        sa.update(campaign_runs)
+        .where(
+            campaign_runs.c.id == run_id,
+            campaign_runs.c.status == "planning",
+            campaign_runs.c.planned_to == old,
+        )
+        .values(planned_to=new)
+    )
+    return bool(moved.rowcount == 1)
+
+
+def _write(
+    session: Session, plan: _Plan, run_id: int, piece: Sequence[tuple[Candidate, Choice]]
+) -> None:
+    wants_slot = (
+        {candidate.follower_id for candidate, choice in piece if choice.channel == MASS}
+        if plan.by_slots
+        else set()
+    )
+    has_slot: set[int] = set()
+    if wants_slot:
+        ledger.in_turn(session, plan.account.id)
+        has_slot = ledger.reserve(session, plan.account.id, wants_slot, plan.month)
+    rows = []
+    for candidate, decided in piece:
+        choice = decided
+        if candidate.follower_id in wants_slot and candidate.follower_id not in has_slot:
+            # another run took the last one since the snapshot
+            choice = _choose(plan, replace(candidate, slots_left=0))
+        slot = choice.channel == MASS and plan.by_slots
+        rows.append(
+            {
+                "account_id": plan.account.id,
+                "run_id": run_id,
+                "follower_id": candidate.follower_id,
+                "status": "skipped" if choice.channel is None else "planned",
+                "reason": choice.reason,
+                "channel": choice.channel,
+                "wave": REST_WAVE,
+                "slot": ledger.RESERVED if slot else None,
+                "month": plan.month if slot else None,
+                "at": plan.now,
+            }
+        )
+    session.execute(sa.insert(deliveries), rows)
+
+
+def _mark_canary(session: Session, run_id: int) -> None:
+    """Put a small, scattered part of each channel into the first wave; small runs have one wave only."""
+    counts = session.execute(
+        sa.select(deliveries.c.channel, sa.func.count())
+        .where(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
+        .group_by(deliveries.c.channel)
+    ).all()
+    for channel, people in counts:
+        size = canary_size(people)
+        if size == 0:
+            continue
+        # by a multiplied id rather than by age: the oldest followers are not like the others
+        chosen = (
+            sa.select(deliveries.c.id)
+            .where(
+                deliveries.c.run_id == run_id,
+                deliveries.c.status == "planned",
+                deliveries.c.channel == channel,
+            )
+            .order_by((deliveries.c.follower_id * 7919) % 10007, deliveries.c.follower_id)
+            .limit(size)
+        )
+        session.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id.in_(chosen.scalar_subquery()))
+            .values(wave=CANARY_WAVE)
+        )
+
+
+def _newest(session: Session, account_id: int) -> int:
+    found = session.execute(
+        sa.select(sa.func.max(followers.c.id)).where(followers.c.account_id == account_id)
+    ).scalar()
+    return int(found or 0)
