@@ -5,7 +5,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bot import health, links, logs, runtime, webhook
 from bot.config import Config
+from bot.console import home, security
 from bot.runtime import Runtime
+
+CONSOLE = (home,)  # importing an area puts its pages on the console's blueprint
 
 
 def create_app(config: Config, rt: Runtime | None = None) -> Flask:
@@ -16,6 +19,7 @@ def create_app(config: Config, rt: Runtime | None = None) -> Flask:
     app.extensions["qunfen"] = rt if rt is not None else runtime.build(config)
     for area in (webhook, links, health):
         app.register_blueprint(area.blueprint)
+    security.install(app)
     if config.trusted_proxies:
         hops = config.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -80,10 +80,8 @@ def handle(runtime: Runtime, session: Session, push: Push) -> inbox.Json | None:
         reply, notes = effects.carry_out(session, push, outcome, decision)
         if notes:
             trace["notes"] = notes
-        if decision.cooled:
-            followers.fired(
-                session, push.account.id, outcome.follower_id, decision.cooled, push.received_at
-            )
+        cooled = [rule for rule in matched if rule in rulebook.cooldowns]
+        followers.fired(session, push.account.id, outcome.follower_id, cooled, push.received_at)
     _recall_if_new(runtime, session, push, facts)
     inbox.finish(
         session,

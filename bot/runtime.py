@@ -17,7 +17,6 @@ from bot.kept import DatabaseStore, RedisStore
 from bot.rulebook import Rulebooks
 from bot.wechat.callback import Credentials
 from bot.wechat.client import WeChat
-from bot.wechat.token import TokenStore
 
 ACCOUNT_SECONDS = 2.0  # how long a changed token or mode may take to reach every process
 
@@ -37,7 +36,7 @@ class Runtime:
     engine: Engine
     writer: db.GroupWriter
     clock: Callable[[], datetime]
-    store: TokenStore
+    store: DatabaseStore | RedisStore
     rulebooks: Rulebooks = field(default_factory=Rulebooks)
     http: Callable[[], requests.Session] = requests.Session
     _known: dict[str, Known] = field(default_factory=dict)
@@ -97,7 +96,7 @@ class Runtime:
 def build(config: Config, *, now: Callable[[], datetime] = clock.now) -> Runtime:
     """A Runtime of these settings. Opens no connection yet."""
     engine = db.make_engine(config.database_url)
-    store: TokenStore = (
+    store: DatabaseStore | RedisStore = (
         RedisStore(config.redis_url) if config.redis_url else DatabaseStore(engine, now)
     )
     return Runtime(config, engine, db.GroupWriter(engine), now, store)

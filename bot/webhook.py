@@ -10,7 +10,7 @@ from bot import logs, metrics
 from bot.errors import BadPush, Refused
 from bot.receive import NotStored, receive
 from bot.runtime import Known, Runtime, runtime
-from bot.wechat.callback import MAX_BODY, open_push, seal_reply, verify_url
+from bot.wechat.callback import MAX_BODY, encrypted, open_push, seal_reply, verify_url
 
 blueprint = Blueprint("webhook", __name__)
 AGAIN = "the database is busy or away, please repeat the push\n"
@@ -36,9 +36,13 @@ def _push(rt: Runtime, known: Known) -> bytes:
     )
     answer = receive(rt, known.account, message)
     metrics.PUSHES.labels(message.kind, "repeated" if answer.repeated else "new").inc()
-    encrypt = known.account.mode == "safe" or "aes" in args.get("encrypt_type", "")
     return seal_reply(
-        known.credentials, message, answer.content, answer.at, secrets.token_hex(5), encrypt
+        known.credentials,
+        message,
+        answer.content,
+        answer.at,
+        secrets.token_hex(5),
+        encrypted(known.credentials, args),
     )
 
 
@@ -56,7 +60,8 @@ def _answered(slug: str, work: Callable[[Runtime, Known], bytes]) -> Response:
         metrics.NOT_STORED.inc()
         logs.get().error("push_not_stored", account=slug[:64], problem=type(problem).__name__)
         return _text(AGAIN, 503)
-    kind = "text/xml" if body.startswith(b"<") else "text/plain"
+    xml = request.method == "POST" and body.startswith(b"<")
+    kind = "text/xml" if xml else "text/plain"
     return Response(body, content_type=f"{kind}; charset=utf-8")
 
 

@@ -16,9 +16,16 @@ from typing import Any
 import pytest
 import redis
 import sqlalchemy as sa
+from flask.testing import FlaskClient
+from pydantic import SecretStr
 
 from bot import accounts, db
 from bot.accounts import Account
+from bot.app import create_app
+from bot.clock import Clock
+from bot.config import Config
+from bot.kept import DatabaseStore
+from bot.runtime import Runtime
 from tests import databases, factories
 
 # whoever runs the suite may have settings of their own; they are not the tests'
@@ -153,3 +160,23 @@ def account(engine: sa.Engine, now: datetime) -> Account:
     """A verified service account in safe mode, committed."""
     with db.writing(engine) as session:
         return accounts.by_id(session, factories.make_account(session, now=now))
+
+
+@pytest.fixture
+def rt(engine: sa.Engine, database_url: str, now: datetime) -> Iterator[Runtime]:
+    """The runtime of a product that lives on the test's database, its clock stopped at ``now``."""
+    config = Config(
+        database_url=database_url,
+        secret_key=SecretStr(factories.SECRET_KEY),
+        base_url="http://product.test",
+    )
+    clock = Clock(frozen_at=now)
+    writer = db.GroupWriter(engine)
+    yield Runtime(config, engine, writer, clock, DatabaseStore(engine, clock))
+    writer.close()
+
+
+@pytest.fixture
+def client(rt: Runtime) -> FlaskClient:
+    """The product's HTTP doors."""
+    return create_app(rt.config, rt).test_client()

@@ -1,0 +1,1 @@
+"""The operators' console: server-rendered, behind a login, nothing from other hosts."""

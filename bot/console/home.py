@@ -1,0 +1,133 @@
+"""The home page 首页: the account's numbers, its campaigns, and the latest pushes with the reason for each answer."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from flask import abort, redirect, render_template, url_for
+from flask_login import current_user, login_required
+from werkzeug.wrappers import Response
+
+from bot import accounts, db, health, inbox, overview
+from bot.accounts import Account
+from bot.console.security import blueprint
+from bot.console.words import CONDITION
+from bot.db import Session
+from bot.runtime import Runtime, runtime
+from bot.secrets import short
+from bot.tables.campaigns import external_mass_sends
+
+
+@blueprint.get("/")
+@blueprint.get("/<slug>/")
+@login_required  # type: ignore[untyped-decorator]
+def home(slug: str | None = None) -> Response | str:
+    rt = runtime()
+    now = rt.clock()
+    with db.reading(rt.engine) as session:
+        every = accounts.every(session)
+        chosen = [account for account in every if slug in (None, account.slug)]
+        if slug is not None and not chosen:
+            abort(404)
+        if not chosen:
+            return render_template("home/home.html", account=None, operator=current_user)
+        if slug is None:
+            return redirect(url_for("console.home", slug=chosen[0].slug))
+        account = chosen[0]
+        numbers = overview.numbers(session, account.id, now)
+        return render_template(
+            "home/home.html",
+            operator=current_user,
+            account=account,
+            accounts=every,
+            now=now,
+            numbers=numbers,
+            figures=_figures(numbers),
+            slots=sorted(numbers.slots_left.items(), reverse=True),
+            notes=_notes(rt, session, account),
+            campaigns=overview.campaign_lines(session, account.id),
+            pushes=[_line(row) for row in inbox.latest(session, account.id, 30)],
+            callback=f"{rt.config.base_url}/callback/{account.slug}",
+        )
+
+
+def _figures(numbers: overview.Numbers) -> list[tuple[str, int]]:
+    return [
+        ("累积关注", numbers.followers),
+        ("今日新增关注", numbers.new_today),
+        ("今日取消关注", numbers.left_today),
+        ("今日净增关注", numbers.net_today),
+        ("今日消息数", numbers.messages_today),
+        ("今日扫码", numbers.scans_today),
+        ("48 小时内可免费触达", numbers.reachable_free),
+        ("已退订", numbers.opted_out),
+    ]
+
+
+def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, str]]:
+    notes = []
+    if account.stopped:
+        notes.append(
+            (
+                "bad",
+                f"紧急停止中：{account.stopped_reason or ''}。恢复请运行 qunfen go {account.slug}",
+            )
+        )
+    if not account.opening_stated and account.kind == "service":
+        notes.append(
+            (
+                "warn",
+                "群发已锁定：请先说明接入前本月已群发几次（qunfen account opening "
+                f"{account.slug} --sent-to-all 次数）。",
+            )
+        )
+    unexplained = session.execute(
+        sa.select(sa.func.count()).where(
+            external_mass_sends.c.account_id == account.id,
+            external_mass_sends.c.audience == "unknown",
+        )
+    ).scalar_one()
+    if unexplained:
+        notes.append(
+            ("warn", f"有 {unexplained} 次不是从这里发出的群发，说明发给了谁之前，群发锁定。")
+        )
+    failed = len(inbox.failed_ids(session, account.id))
+    if failed:
+        notes.append(
+            ("bad", f"有 {failed} 条推送处理失败，可以重放：qunfen replay {account.slug} --failed")
+        )
+    for name, check in health.checked(rt).items():
+        if not check["ok"]:
+            notes.append(("bad", f"{name}：{check.get('detail', '不正常')}"))
+    return [{"level": level, "text": text} for level, text in notes]
+
+
+def _line(row: Any) -> dict[str, Any]:
+    message = row.message or {}
+    fields = message.get("fields", {})
+    trace = row.trace or {}
+    steps = [_step(step) for step in trace.get("steps", [])] + list(trace.get("notes", []))
+    if trace.get("fallback"):
+        steps.append("没有规则命中，用了兜底回复")
+    if trace.get("handed_over"):
+        steps.append("人工服务中，规则不回复")
+    if "handled" in trace:
+        steps.append("退订 / 订阅由系统直接回复")
+    if row.error:
+        steps.append(row.error.strip().splitlines()[-1])
+    return {
+        "received_at": row.received_at,
+        "follower": short(message.get("open_id")) if message else "已删除",
+        "kind": row.kind,
+        "status": row.status,
+        "said": str(fields.get("Content") or fields.get("EventKey") or "")[:120],
+        "rules": row.rules or [],
+        "reply": inbox.reply_text(row.reply)[:120],
+        "summary": "处理失败" if row.status == "failed" else f"{len(steps)} 步",
+        "steps": steps,
+    }
+
+
+def _step(step: dict[str, Any]) -> str:
+    if step["outcome"] == "matched":
+        return f"「{step['rule']}」命中（{step['why']}）"
+    return f"「{step['rule']}」未命中：{CONDITION.get(step['why'], step['why'])}"

@@ -1,0 +1,164 @@
+"""The numbers of an account's home page, and its campaigns at a glance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from bot import tracking
+from bot.clock import day_of, month_of, start_of_day
+from bot.db import Session
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
+from bot.tables.events import events
+from bot.tables.followers import followers, reply_windows
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Today is the Shanghai day of ``now``. ``slots_left`` counts followers by mass messages left, 0 to 4."""
+
+    followers: int
+    new_today: int
+    left_today: int
+    messages_today: int
+    scans_today: int
+    reachable_free: int
+    opted_out: int
+    slots_left: Mapping[int, int]
+
+    @property
+    def net_today(self) -> int:
+        return self.new_today - self.left_today
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignLine:
+    name: str
+    status: str
+    segment: str
+    next_due_at: datetime | None
+    run_status: str | None
+    run_reason: str | None
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int]
+    slots: int
+    guided: int
+    target: int | None
+
+
+def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) -> Numbers:
+    """The account's numbers right now. ``slots`` is what a follower gets a month."""
+    since = start_of_day(day_of(now))
+    kinds = dict(
+        session.execute(
+            sa.select(events.c.kind, sa.func.count())
+            .where(events.c.account_id == account_id, events.c.at >= since)
+            .group_by(events.c.kind)
+        )
+        .tuples()
+        .all()
+    )
+    subscribed = sa.and_(followers.c.account_id == account_id, followers.c.subscribed)
+    count, opted_out = session.execute(
+        sa.select(sa.func.count(), sa.func.count(followers.c.opted_out_at)).where(subscribed)
+    ).one()
+    free = session.execute(
+        sa.select(sa.func.count(sa.distinct(reply_windows.c.follower_id))).where(
+            reply_windows.c.account_id == account_id,
+            reply_windows.c.opened_by == "message",
+            reply_windows.c.expires_at > now,
+            reply_windows.c.left > 0,
+        )
+    ).scalar_one()
+    return Numbers(
+        followers=count,
+        new_today=kinds.get("subscribe", 0),
+        left_today=kinds.get("unsubscribe", 0),
+        messages_today=kinds.get("message", 0),
+        scans_today=kinds.get("scan", 0),
+        reachable_free=free,
+        opted_out=opted_out,
+        slots_left=slots_left(session, account_id, month_of(now), count, slots),
+    )
+
+
+def slots_left(
+    session: Session, account_id: int, month: str, present: int, slots: int
+) -> dict[int, int]:
+    """How many present followers have 0, 1 … ``slots`` mass messages left in a month."""
+    charged = mass_ledger.c.reserved + mass_ledger.c.spent
+    used = session.execute(
+        sa.select(charged, sa.func.count())
+        .select_from(mass_ledger.join(followers, followers.c.id == mass_ledger.c.follower_id))
+        .where(
+            mass_ledger.c.account_id == account_id,
+            mass_ledger.c.month == month,
+            followers.c.subscribed,
+            charged > 0,
+        )
+        .group_by(charged)
+    ).all()
+    left = dict.fromkeys(range(slots + 1), 0)
+    for spent, people in used:
+        left[max(slots - spent, 0)] += people
+    left[slots] += present - sum(people for _spent, people in used)
+    return left
+
+
+def campaign_lines(session: Session, account_id: int, limit: int = 20) -> list[CampaignLine]:
+    """The newest campaigns with their latest run: how many ended how, and why not."""
+    lines = []
+    rows = session.execute(
+        sa.select(campaigns)
+        .where(campaigns.c.account_id == account_id, campaigns.c.status != "archived")
+        .order_by(campaigns.c.id.desc())
+        .limit(limit)
+    ).all()
+    for row in rows:
+        run = session.execute(
+            sa.select(campaign_runs)
+            .where(campaign_runs.c.campaign_id == row.id, campaign_runs.c.account_id == account_id)
+            .order_by(campaign_runs.c.due_at.desc())
+            .limit(1)
+        ).one_or_none()
+        counts, reasons, slots = run_counts(session, account_id, run.id) if run else ({}, {}, 0)
+        lines.append(
+            CampaignLine(
+                name=row.name,
+                status=row.status,
+                segment=row.segment,
+                next_due_at=row.next_due_at,
+                run_status=run.status if run else None,
+                run_reason=run.reason if run else None,
+                counts=counts,
+                reasons=reasons,
+                slots=slots,
+                guided=tracking.guided(session, account_id, row.id),
+                target=(row.goal or {}).get("target"),
+            )
+        )
+    return lines
+
+
+def run_counts(
+    session: Session, account_id: int, run_id: int
+) -> tuple[dict[str, int], dict[str, int], int]:
+    """(deliveries by status, skips by reason, slots charged) of one run."""
+    rows = session.execute(
+        sa.select(
+            deliveries.c.status,
+            deliveries.c.reason,
+            sa.func.count(),
+            sa.func.count(deliveries.c.slot),
+        )
+        .where(deliveries.c.run_id == run_id, deliveries.c.account_id == account_id)
+        .group_by(deliveries.c.status, deliveries.c.reason)
+    ).all()
+    counts: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    for status, reason, people, _charged in rows:
+        counts[status] = counts.get(status, 0) + people
+        if status == "skipped" and reason:
+            reasons[reason] = reasons.get(reason, 0) + people
+    return counts, reasons, sum(row[3] for row in rows)
