@@ -1,0 +1,284 @@
+"""Checks a file against the modules that own its parts, and its names against file and database."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from bot import events
+from bot.as_code import files
+from bot.as_code.document import Json, Wanted
+from bot.as_code.files import File
+from bot.as_code.pull import Existing
+from bot.as_code.reading import Problem, Source
+from bot.audiences import segments
+from bot.campaigns import definitions
+from bot.clock import parse_moment
+from bot.wechat import menu
+from rules import model
+
+LABELS = {
+    "tag": "tag",
+    "scene": "scene",
+    "segment": "segment",
+    "campaign": "campaign",
+    "event": "event",
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a file is checked against. ``stored_files`` and ``seen_events`` are what the database knows."""
+
+    existing: Existing | None
+    reader: files.Reader
+    now: datetime
+    prune: bool = False
+    stored_files: frozenset[tuple[str, str]] = frozenset()
+    seen_events: Callable[[str], bool] = lambda _kind: False
+
+
+@dataclass
+class Checked:
+    wanted: Wanted
+    files: list[File] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check(source: Source, wanted: Wanted, context: Context) -> Checked:
+    """Everything wrong with a document that parsed; the document in canonical form."""
+    result = Checked(wanted)
+    found = result.problems
+    _account(source, wanted, context, found)
+    _renames(source, wanted, context, found)
+    positions = {
+        section: {name: index for index, name in enumerate(getattr(wanted, section))}
+        for section in ("rules", "segments", "campaigns", "scenes", "tags")
+    }
+    body = {"rules": list(wanted.rules.values()), "fallback": wanted.fallback}
+    broken = model.problems(body)
+    found += [source.problem(place, message) for place, message in broken]
+    for name, index in positions["segments"].items():
+        place = f"segments.{index}.where"
+        wrong = segments.problems(wanted.segments[name]["where"], place)
+        broken += wrong
+        found += [source.problem(*item) for item in wrong]
+    for name, index in positions["campaigns"].items():
+        place = f"campaigns.{index}"
+        document = wanted.campaigns[name]
+        wrong = definitions.problems(document, place)
+        if not wrong and _is_late(document, context):
+            wrong = [(f"{place}.at", "is more than 10 minutes past")]
+        broken += wrong
+        found += [source.problem(*item) for item in wrong]
+    _menus(source, wanted, found)
+    if not broken:
+        result.wanted = canonical(wanted)
+    _references(source, result.wanted, context, broken, found)
+    _files(source, wanted, context, result)
+    return result
+
+
+def canonical(wanted: Wanted) -> Wanted:
+    """The same with every part as its owner writes it, so that it compares with the database."""
+    body = model.dump(
+        model.load({"rules": list(wanted.rules.values()), "fallback": wanted.fallback})
+    )
+    return replace(
+        wanted,
+        rules={rule["name"]: rule for rule in body["rules"]},
+        fallback=body.get("fallback") or None,
+        segments={
+            name: {"name": name, "where": segments.normal(item["where"])}
+            for name, item in wanted.segments.items()
+        },
+        campaigns={name: definitions.parse(item) for name, item in wanted.campaigns.items()},
+    )
+
+
+def _is_late(document: Json, context: Context) -> bool:
+    """Whether a campaign the file would schedule had its only time already. One that ran is not new."""
+    document = definitions.parse(document)
+    if "at" not in document or document["status"] != "scheduled":
+        return False
+    stored = context.existing.campaigns.get(document["name"]) if context.existing else None
+    same = stored is not None and (stored["status"], stored.get("at")) == (
+        "scheduled",
+        document["at"],
+    )
+    return not same and parse_moment(document["at"]) < context.now - definitions.LATE
+
+
+def _account(source: Source, wanted: Wanted, context: Context, found: list[Problem]) -> None:
+    account = wanted.account
+    if context.existing is None:
+        for key in ("name", "kind", "app_id"):
+            if key not in account:
+                found.append(source.problem("account", f"'{key}' is missing: the account is new"))
+        for key in ("app_secret", "token"):
+            if key not in wanted.secrets and source.line(f"account.{key}") == source.line(
+                "account"
+            ):
+                found.append(source.problem("account", f"'{key}' is missing: the account is new"))
+        if account.get("mode", "plain") != "plain" and "aes_key" not in wanted.secrets:
+            found.append(source.problem("account.mode", f"mode {account['mode']} needs an aes_key"))
+        return
+    stored = context.existing.account
+    if "app_id" in account and account["app_id"] != stored["app_id"]:
+        found.append(
+            source.problem(
+                "account.app_id",
+                f"account '{stored['slug']}' has another AppID; followers belong to it, make a new account",
+            )
+        )
+
+
+def _renames(source: Source, wanted: Wanted, context: Context, found: list[Problem]) -> None:
+    for (section, new), old in wanted.was.items():
+        index = list(getattr(wanted, section)).index(new)
+        known = getattr(context.existing, section) if context.existing else {}
+        if old in known and new in known:
+            found.append(
+                source.problem(f"{section}.{index}.was", f"both '{old}' and '{new}' exist already")
+            )
+        elif old not in known and new not in known:
+            found.append(
+                source.problem(
+                    f"{section}.{index}.was", f"there is no '{old}' that could be renamed"
+                )
+            )
+
+
+def _menus(source: Source, wanted: Wanted, found: list[Problem]) -> None:
+    if wanted.menu is not None:
+        found += [source.problem(f"menu.{p}", m) for p, m in menu.problems(wanted.menu)]
+    for index, personal in enumerate(wanted.personal_menus or []):
+        place = f"personal_menus.{index}.menu"
+        found += [source.problem(f"{place}.{p}", m) for p, m in menu.problems(personal["menu"])]
+    if wanted.personal_menus and "menu" in wanted.given and wanted.menu is None:
+        found.append(
+            source.problem("personal_menus", "the platform wants a menu for everybody first")
+        )
+
+
+def _references(
+    source: Source,
+    wanted: Wanted,
+    context: Context,
+    broken: Iterable[tuple[str, str]],
+    found: list[Problem],
+) -> None:
+    known = known_names(wanted, context)
+    places = {
+        place.split(".")[0] + "." + place.split(".")[1] for place, _ in broken if "." in place
+    }
+    for kind, name, place in sorted(mentioned(wanted), key=lambda item: source.line(item[2])):
+        if kind not in LABELS or ".".join(place.split(".")[:2]) in places:
+            continue
+        if kind == "scene" and _scene_exists(name, known["scene"]):
+            continue
+        if kind == "event" and (name in known["event"] or context.seen_events(name)):
+            continue
+        if name in known[kind]:
+            continue
+        where = "in the file" if context.prune and kind != "tag" else "in the file or the database"
+        found.append(source.problem(place, f"there is no {LABELS[kind]} '{name}' {where}"))
+    ring = segments.circle(_wheres(wanted, context)) if not places else []
+    if ring:
+        index = next((i for i, name in enumerate(wanted.segments) if name in ring), 0)
+        found.append(
+            source.problem(f"segments.{index}", f"segments name each other: {' → '.join(ring)}")
+        )
+    _personal_tags(source, wanted, context, found)
+
+
+def mentioned(wanted: Wanted) -> set[tuple[str, str, str]]:
+    """Every (kind, name, place) the file's rules, segments, scenes, menus and campaigns mention."""
+    found = set(model.names({"rules": list(wanted.rules.values()), "fallback": wanted.fallback}))
+    for index, item in enumerate(wanted.segments.values()):
+        found |= segments.names(item["where"], f"segments.{index}.where")
+    for index, scene in enumerate(wanted.scenes.values()):
+        found |= {("tag", tag, f"scenes.{index}.tags") for tag in scene.get("tags", [])}
+    for index, personal in enumerate(wanted.personal_menus or []):
+        found.add(("tag", personal["tag"], f"personal_menus.{index}.tag"))
+    for index, campaign in enumerate(wanted.campaigns.values()):
+        if isinstance(campaign.get("segment"), str):
+            found.add(("segment", campaign["segment"], f"campaigns.{index}.segment"))
+    return found
+
+
+def known_names(wanted: Wanted, context: Context) -> Mapping[str, set[str]]:
+    """The names that may be mentioned: the file's, and the database's that stay."""
+    known = {
+        "tag": set(wanted.tags),
+        "scene": set(wanted.scenes),
+        "segment": set(wanted.segments),
+        "campaign": set(wanted.campaigns),
+        "event": set(events.KINDS),
+    }
+    rules = dict(wanted.rules)
+    if context.existing is not None:
+        gone = {(section, old) for (section, _new), old in wanted.was.items()}
+        for kind, section in (
+            ("tag", "tags"),
+            ("scene", "scenes"),
+            ("segment", "segments"),
+            ("campaign", "campaigns"),
+        ):
+            if not context.prune or kind == "tag":
+                stored = getattr(context.existing, section)
+                known[kind] |= {name for name in stored if (section, name) not in gone}
+        if not context.prune:
+            rules = context.existing.rules | rules
+    recorded = model.names({"rules": list(rules.values()), "fallback": wanted.fallback})
+    known["event"] |= {
+        name for kind, name, place in recorded if kind == "event" and ".record." in f"{place}."
+    }
+    return known
+
+
+def _wheres(wanted: Wanted, context: Context) -> dict[str, Any]:
+    stored = {} if context.existing is None or context.prune else context.existing.segments
+    return {name: item["where"] for name, item in (stored | wanted.segments).items()}
+
+
+def _personal_tags(source: Source, wanted: Wanted, context: Context, found: list[Problem]) -> None:
+    stored = context.existing.tags if context.existing else {}
+    for index, personal in enumerate(wanted.personal_menus or []):
+        tag = wanted.tags.get(personal["tag"]) or stored.get(personal["tag"])
+        if tag is not None and not tag.get("sync"):
+            found.append(
+                source.problem(
+                    f"personal_menus.{index}.tag",
+                    f"the platform does not know the tag '{personal['tag']}': give it sync: true",
+                )
+            )
+
+
+def _scene_exists(pattern: str, known: Iterable[str]) -> bool:
+    if not pattern or pattern == "*":
+        return True
+    written = re.compile(".*".join(re.escape(part) for part in pattern.split("*")))
+    return any(written.fullmatch(key) for key in known)
+
+
+def _files(source: Source, wanted: Wanted, context: Context, result: Checked) -> None:
+    parts: list[tuple[Any, str]] = [
+        (list(wanted.rules.values()), "rules"),
+        (wanted.fallback, "fallback"),
+    ]
+    parts.append((list(wanted.campaigns.values()), "campaigns"))
+    seen: dict[tuple[str, str], File | str] = {}
+    for kind, name, place in (item for value, at in parts for item in files.named(value, at)):
+        if (kind, name) not in seen:
+            seen[kind, name] = context.reader(kind, name)
+            read = seen[kind, name]
+            if isinstance(read, File):
+                result.files.append(read)
+        read = seen[kind, name]
+        # a pulled file lies elsewhere than its pictures: what is stored already stays
+        if isinstance(read, str) and not (
+            (kind, name) in context.stored_files and "no file" in read
+        ):
+            result.problems.append(source.problem(place, read))
