@@ -1,0 +1,198 @@
+"""Temporary media, permanent material and drafts, in short. Source: wechat-platform.md 8.10, 8.11 (2026-11)."""
+
+import json
+from typing import Any
+
+from bot.sandbox import media
+from bot.sandbox.calls import Call, File, Json, Raw, endpoint, ok
+from bot.sandbox.limits import (
+    DRAFT_ARTICLES,
+    DRAFT_CONTENT_CHARACTERS,
+    DRAFT_TITLE_CHARACTERS,
+    LIST_COUNT,
+    MATERIAL_COUNT,
+    MATERIAL_MORE_SUFFIXES,
+    MEDIA_BYTES,
+    MEDIA_SUFFIXES,
+    UPLOADIMG_BYTES,
+)
+from bot.sandbox.refusal import Refusal
+from bot.sandbox.world import World, secret
+
+TOO_BIG = {"image": 40009, "voice": 40010, "video": 40011, "thumb": 40012}
+
+
+def _file(call: Call, kind: str, suffixes: tuple[str, ...], limit: int) -> File:
+    file = call.files.get("media")
+    if file is None or not file.body:
+        raise Refusal(41005, "media data missing")
+    if file.name.rsplit(".", 1)[-1].lower() not in suffixes:
+        raise Refusal(40005, "invalid file type")
+    if len(file.body) > limit:
+        raise Refusal(TOO_BIG[kind], "invalid file size")
+    return file
+
+
+@endpoint("/cgi-bin/media/upload", needs="materials", quota="media/upload")
+def upload(world: World, call: Call) -> Json:
+    kind = call.args.get("type") or call.form.get("type", "")
+    if kind not in MEDIA_SUFFIXES:
+        raise Refusal(40004, "invalid media type")
+    file = _file(call, kind, MEDIA_SUFFIXES[kind], MEDIA_BYTES[kind])
+    media_id = media.put(world, call.me, kind, file.name, file.body, permanent=False)
+    name = "thumb_media_id" if kind == "thumb" else "media_id"
+    return {"type": kind, name: media_id, "created_at": int(world.now())}
+
+
+def _bytes_of(row: Any) -> Raw:
+    return Raw(row["body"], "application/octet-stream")
+
+
+@endpoint("/cgi-bin/media/get", "GET", needs="materials", quota="media/get")
+def get(world: World, call: Call) -> Json | Raw:
+    row = media.find(world, call.me, call.args.get("media_id", ""))
+    if row["kind"] == "video":
+        return {"video_url": f"http://127.0.0.1/video/{row['media_id']}"}
+    return _bytes_of(row)
+
+
+@endpoint("/cgi-bin/media/uploadimg", needs="materials", quota=None)
+def upload_image(world: World, call: Call) -> Json:
+    _file(call, "image", ("jpg", "jpeg", "png"), UPLOADIMG_BYTES)
+    return {"url": f"http://mmbiz.qpic.cn/sandbox/{secret(24)}/0"}
+
+
+@endpoint("/cgi-bin/media/uploadvideo", needs="materials", quota=None)
+def upload_video(world: World, call: Call) -> Json:
+    body = call.json()
+    row = media.need(world, call.me, body, "media_id", "video")
+    extra = {"title": body.get("title", ""), "description": body.get("description", "")}
+    media_id = media.put(
+        world, call.me, "mpvideo", row["name"], row["body"], permanent=False, extra=extra
+    )
+    return {"type": "video", "media_id": media_id, "created_at": int(world.now())}
+
+
+@endpoint("/cgi-bin/material/add_material", needs="materials", quota=None)
+def add_material(world: World, call: Call) -> Json:
+    kind = call.args.get("type") or call.form.get("type", "")
+    if kind not in MEDIA_SUFFIXES:
+        raise Refusal(40004, "invalid media type")
+    suffixes = MEDIA_SUFFIXES[kind] + MATERIAL_MORE_SUFFIXES.get(kind, ())
+    file = _file(call, kind, suffixes, MEDIA_BYTES[kind])
+    if _count(world, call, kind) >= MATERIAL_COUNT[kind]:
+        raise Refusal(45034, "media count out of limit")
+    extra: Json = {}
+    if kind == "video":
+        try:
+            extra = json.loads(call.form.get("description", ""))
+        except ValueError as error:
+            raise Refusal(47001) from error
+    url = f"http://mmbiz.qpic.cn/sandbox/{secret(24)}/0" if kind == "image" else ""
+    media_id = media.put(
+        world, call.me, kind, file.name, file.body, permanent=True, extra=extra | {"url": url}
+    )
+    return {"media_id": media_id, **({"url": url} if url else {})}
+
+
+def _count(world: World, call: Call, kind: str) -> int:
+    return int(
+        world.store.value(
+            "SELECT count(*) FROM media WHERE account_id = ? AND kind = ? AND permanent",
+            call.me.id,
+            kind,
+        )
+    )
+
+
+@endpoint("/cgi-bin/material/get_material", needs="materials", quota=None)
+def get_material(world: World, call: Call) -> Json | Raw:
+    row = media.find(world, call.me, call.json().get("media_id"))
+    if row["kind"] == "video":
+        extra = json.loads(row["extra"])
+        down = f"http://127.0.0.1/video/{row['media_id']}"
+        return {"title": extra.get("title", ""), "description": "", "down_url": down}
+    if row["kind"] == "news":
+        return {"news_item": json.loads(row["extra"])["articles"]}
+    return _bytes_of(row)
+
+
+@endpoint("/cgi-bin/material/del_material", needs="materials", quota=None)
+def delete_material(world: World, call: Call) -> Json:
+    row = media.find(world, call.me, call.json().get("media_id"))
+    world.store.run("DELETE FROM media WHERE media_id = ?", row["media_id"])
+    return ok()
+
+
+@endpoint("/cgi-bin/material/get_materialcount", "GET", needs="materials", quota=None)
+def count_material(world: World, call: Call) -> Json:
+    kinds = ("voice", "video", "image", "news")
+    return {f"{kind}_count": _count(world, call, kind) for kind in kinds}
+
+
+@endpoint("/cgi-bin/material/batchget_material", needs="materials", quota=None)
+def list_material(world: World, call: Call) -> Json:
+    body = call.json()
+    count = body.get("count")
+    if not isinstance(count, int) or not 1 <= count <= LIST_COUNT:
+        raise Refusal(45162, "invalid count")
+    kind = str(body.get("type", ""))
+    rows = world.store.all(
+        "SELECT media_id, name, made_at, extra FROM media WHERE account_id = ? AND kind = ? AND permanent"
+        " ORDER BY made_at DESC, media_id LIMIT ? OFFSET ?",
+        call.me.id,
+        kind,
+        count,
+        int(body.get("offset", 0)),
+    )
+    items = [
+        {
+            "media_id": row["media_id"],
+            "name": row["name"],
+            "update_time": int(row["made_at"]),
+            "url": json.loads(row["extra"]).get("url", ""),
+        }
+        for row in rows
+    ]
+    return {"total_count": _count(world, call, kind), "item_count": len(items), "item": items}
+
+
+@endpoint("/cgi-bin/draft/add", needs="materials", quota="draft/add")
+def add_draft(world: World, call: Call) -> Json:
+    articles = call.json().get("articles")
+    if not isinstance(articles, list) or not 1 <= len(articles) <= DRAFT_ARTICLES:
+        raise Refusal(45008, "article count out of limit")
+    for article in articles:
+        if not 1 <= len(str(article.get("title", ""))) <= DRAFT_TITLE_CHARACTERS:
+            raise Refusal(45003, "title size out of limit")
+        if not article.get("content"):
+            raise Refusal(44003, "empty news data")
+        if len(article["content"]) >= DRAFT_CONTENT_CHARACTERS:
+            raise Refusal(45002)
+        if article.get("article_type", "news") == "news":
+            row = media.need(world, call.me, article, "thumb_media_id", "thumb")
+            if not row["permanent"]:
+                raise Refusal(40007, "invalid media_id")
+    return {
+        "media_id": media.put(
+            world, call.me, "news", "", b"", permanent=True, extra={"articles": articles}
+        )
+    }
+
+
+@endpoint("/cgi-bin/draft/get", needs="materials", quota="draft/get")
+def get_draft(world: World, call: Call) -> Json:
+    row = media.need(world, call.me, call.json(), "media_id", "news")
+    return {"news_item": json.loads(row["extra"])["articles"]}
+
+
+@endpoint("/cgi-bin/draft/count", "GET", needs="materials", quota="draft/count")
+def count_drafts(world: World, call: Call) -> Json:
+    return {"total_count": _count(world, call, "news")}
+
+
+@endpoint("/cgi-bin/draft/delete", needs="materials", quota="draft/delete")
+def delete_draft(world: World, call: Call) -> Json:
+    row = media.need(world, call.me, call.json(), "media_id", "news")
+    world.store.run("DELETE FROM media WHERE media_id = ?", row["media_id"])
+    return ok()
