@@ -1,21 +1,22 @@
 """Which rules win for the facts of one push, what they want done, and why. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from functools import cache
 from typing import Any
 
-from bot.clock import local
 from bot.registry import members
 from rules.effects import Effect
 from rules.facts import Facts
-from rules.hours import within
-from rules.model import ACTIONS, CONDITIONS, Part, Rule, Rulebook, moment_in
+from rules.model import ACTIONS, CONDITIONS, Part, Rule, Rulebook
+from rules.rule import in_force
 
 MESSAGE_KINDS = frozenset({"text", "image", "voice", "video", "short_video", "location", "link"})
 MATCHED, NO = "matched", "no"
 FALLBACK = "fallback"
 Step = dict[str, Any]
+# a member's function, and whether it also takes the rule's name: the member says NEEDS_RULE = True
+Call = tuple[Callable[..., Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def decide(rulebook: Rulebook, facts: Facts) -> Decision:
     """
     if facts.handed_over:
         return Decision((), (), _trace(rulebook, [], handed_over=True))
-    conditions, actions = members(CONDITIONS), members(ACTIONS)
+    conditions, actions = _calls(CONDITIONS), _calls(ACTIONS)
     steps: list[Step] = []
     names: list[str] = []
     effects: list[Effect] = []
@@ -64,7 +65,7 @@ def decide(rulebook: Rulebook, facts: Facts) -> Decision:
 
 def explain(rulebook: Rulebook, facts: Facts) -> list[Step]:
     """A step for every rule of the rulebook, also those behind the end: they say ``"reached": False``."""
-    conditions = members(CONDITIONS)
+    conditions = _calls(CONDITIONS)
     steps: list[Step] = []
     reached = not facts.handed_over
     for rule in rulebook.rules:
@@ -77,21 +78,27 @@ def explain(rulebook: Rulebook, facts: Facts) -> list[Step]:
     return steps
 
 
+@cache
+def _calls(folder: str) -> Mapping[str, Call]:
+    verb = "matches" if folder == CONDITIONS else "plan"
+    return {
+        name: (getattr(member, verb), getattr(member, "NEEDS_RULE", False))
+        for name, member in members(folder).items()
+    }
+
+
 def _try(
-    rule: Rule, facts: Facts, conditions: Mapping[str, ModuleType]
+    rule: Rule, facts: Facts, conditions: Mapping[str, Call]
 ) -> tuple[Step, dict[str, str] | None]:
     """(the step of the trace, captures or None for no). ``why`` of a "no" is the first thing that failed."""
     if not rule.enabled:
         return {"rule": rule.name, "outcome": NO, "why": "disabled"}, None
-    if rule.active is not None and not _in_force(rule, facts):
+    if rule.active is not None and not in_force(rule.active, facts.at):
         return {"rule": rule.name, "outcome": NO, "why": "active"}, None
     captures: dict[str, str] = {}
     for name, params in rule.when:
-        member = conditions[name]
-        if getattr(member, "NEEDS_RULE", False):
-            found = member.matches(params, facts, rule.name)
-        else:
-            found = member.matches(params, facts)
+        matches, needs_rule = conditions[name]
+        found = matches(params, facts, rule.name) if needs_rule else matches(params, facts)
         if found is None:
             return {"rule": rule.name, "outcome": NO, "why": name}, None
         if found:
@@ -106,29 +113,19 @@ def _try(
     return step, captures
 
 
-def _in_force(rule: Rule, facts: Facts) -> bool:
-    active = rule.active
-    if active is None:
-        return True
-    if active.hours is not None and not within(local(facts.at).time(), *active.hours):
-        return False
-    return moment_in(active, facts.at)
-
-
 def _plan(
     parts: tuple[Part, ...],
     rule: str,
     facts: Facts,
     captures: dict[str, str],
-    actions: Mapping[str, ModuleType],
+    actions: Mapping[str, Call],
 ) -> list[Effect]:
     effects: list[Effect] = []
     for name, params in parts:
-        member = actions[name]
-        if getattr(member, "NEEDS_RULE", False):
-            effects += member.plan(params, facts, captures, rule)
-        else:
-            effects += member.plan(params, facts, captures)
+        plan, needs_rule = actions[name]
+        effects += (
+            plan(params, facts, captures, rule) if needs_rule else plan(params, facts, captures)
+        )
     return effects
 
 

@@ -1,10 +1,12 @@
 """Times of day on a Shanghai clock, such as 22:00 to 08:00, which may span midnight."""
 
-from datetime import time
+from datetime import datetime, time
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
+from bot.clock import local
 from bot.params import ClockTime
 
 _CLOCK_TIME: TypeAdapter[time] = TypeAdapter(ClockTime)
@@ -29,6 +31,12 @@ def _text(value: tuple[time, time]) -> str:
 Hours = Annotated[
     tuple[time, time], BeforeValidator(_hours), PlainSerializer(_text, return_type=str)
 ]
+
+
+@lru_cache(maxsize=8)
+def clock_time(moment: datetime) -> time:
+    """What a Shanghai clock shows; remembered, because every timed rule of one push asks for the same moment."""
+    return local(moment).time()
 
 
 def within(moment: time, start: time, end: time) -> bool:

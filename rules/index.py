@@ -14,7 +14,7 @@ import ahocorasick_rs
 import re2
 
 from rules.facts import Facts
-from rules.needs import CONTAINS, EXACT, KEY, KIND, REGEX, SCENE, STARTS, TAG, Needs
+from rules.needs import CONTAINS, EXACT, FIELD, FIRST, KEY, KIND, REGEX, SCENE, STARTS, TAG, Needs
 from rules.pattern import options
 from rules.text import fold
 
@@ -41,6 +41,8 @@ class Index:
     scene_starts: Table = field(default_factory=dict)
     scene_lengths: tuple[int, ...] = ()
     tags: Table = field(default_factory=dict)
+    fields: Table = field(default_factory=dict)
+    first: Positions = NONE
 
     def candidates(self, facts: Facts) -> list[int]:
         """Positions of the rules that can match, in order."""
@@ -52,9 +54,14 @@ class Index:
             found.update(self.keys.get(facts.key, NONE))
         if facts.scene:
             self._by_scene(facts.scene, found)
-        if self.tags:
+        if facts.first_message:
+            found.update(self.first)
+        if self.tags and facts.tags:
             for tag in self.tags.keys() & facts.tags:
                 found.update(self.tags[tag])
+        if self.fields and facts.fields:
+            for name in self.fields.keys() & facts.fields.keys():
+                found.update(self.fields[name])
         return sorted(found)
 
     def _by_text(self, text: str, found: set[int]) -> None:
@@ -102,6 +109,8 @@ def build(needs: Iterable[tuple[int, Sequence[Needs]]]) -> Index:
         scene_starts=scene_starts,
         scene_lengths=tuple(sorted({len(prefix) for prefix in scene_starts})),
         tags=_frozen(tables[TAG]),
+        fields=_frozen(tables[FIELD]),
+        first=tuple(tables[FIRST][""]),
     )
 
 

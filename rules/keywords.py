@@ -11,7 +11,7 @@ from rules.text import fold_words
 
 def _not_blank(words: list[str]) -> list[str]:
     for word in words:
-        if not fold_words(word):
+        if not word.strip():
             raise ValueError(f"'{word}' is only spaces")
     return words
 

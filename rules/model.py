@@ -1,59 +1,30 @@
 """A rulebook: rules in order and a fallback, read from the JSON of the account file and written back to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple
-
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from typing import Any
 
 from bot.errors import Invalid
-from bot.params import Moment, Name, Params
+from bot.params import Params
 from bot.registry import members
-from rules.hours import Hours
 from rules.index import Index, build
+from rules.mentions import names_in
 from rules.needs import Needs
-from rules.pattern import MAX_EXPRESSIONS
+from rules.reader import ACTIONS, CONDITIONS, Problem, Reader, read
+from rules.rule import Active, Part, Rule
 
-CONDITIONS, ACTIONS = "rules.conditions", "rules.actions"
-MAX_RULES = 100_000
-MAX_PARTS = 50  # conditions, or actions, of one rule
-KEYS = ("name", "when", "then", "active", "continue", "enabled")
-Problem = tuple[str, str]
-_NAME: TypeAdapter[str] = TypeAdapter(Name)
-
-
-class Active(Params):
-    """When a rule is in force: ``from`` included, ``until`` not, within ``hours`` of each Shanghai day."""
-
-    from_: Moment | None = Field(None, alias="from")
-    until: Moment | None = None
-    hours: Hours | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Active":
-        if self.from_ and self.until and self.from_ >= self.until:
-            raise ValueError("until must be after from")
-        return self
-
-
-class Part(NamedTuple):
-    """One condition or action: the member's name and its checked parameters."""
-
-    name: str
-    params: Params
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When all of ``when`` hold, ``then`` is done. The first rule that matches ends, unless ``continue_``."""
-
-    name: str
-    when: tuple[Part, ...]
-    then: tuple[Part, ...]
-    active: Active | None = None
-    continue_: bool = False
-    enabled: bool = True
+__all__ = [
+    "ACTIONS",
+    "CONDITIONS",
+    "Active",
+    "Part",
+    "Rule",
+    "Rulebook",
+    "dump",
+    "load",
+    "names",
+    "problems",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +49,10 @@ def load(body: Mapping[str, Any], number: int = 0) -> Rulebook:
     Raises:
         Invalid: the first problem, with its dotted place such as ``rules.3.when.0.text_is.any``.
     """
-    rules, fallback, found = _read(body)
-    if found:
-        raise Invalid(*found[0])
+    reader = Reader()
+    rules, fallback = read(reader, body)
+    if reader.problems:
+        raise Invalid(*reader.problems[0])
     return Rulebook(
         number=number,
         rules=tuple(rules),
@@ -96,7 +68,9 @@ def load(body: Mapping[str, Any], number: int = 0) -> Rulebook:
 
 def problems(body: Mapping[str, Any]) -> list[Problem]:
     """Every problem of a rulebook: (dotted place, sentence). Empty when it loads."""
-    return _read(body)[2]
+    reader = Reader()
+    read(reader, body)
+    return reader.problems
 
 
 def dump(rulebook: Rulebook) -> dict[str, Any]:
@@ -105,6 +79,16 @@ def dump(rulebook: Rulebook) -> dict[str, Any]:
         "rules": [_dump_rule(rule) for rule in rulebook.rules],
         "fallback": {part.name: _dump_params(part) for part in rulebook.fallback} or None,
     }
+
+
+def names(body: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """(kind, name, dotted place) of every tag, scene, event and field a rulebook mentions.
+
+    Scenes with ``*`` name none. Parts that do not parse are left out: ``problems`` says so.
+    """
+    reader = Reader()
+    read(reader, body)
+    return names_in(reader.found)
 
 
 def _dump_rule(rule: Rule) -> dict[str, Any]:
@@ -139,161 +123,3 @@ def _needs(rule: Rule) -> list[Needs]:
         if needs is not None:
             found.append(needs)
     return found
-
-
-class _Reader:
-    """Reads one body and gathers its problems."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.names: dict[str, int] = {}
-        self.expressions = 0
-
-    def say(self, place: str, sentence: str) -> None:
-        self.problems.append((place, sentence))
-
-    def rule(self, value: Any, place: str, position: int) -> Rule | None:
-        """The rule at ``place``, or None after saying what is wrong with it."""
-        if not isinstance(value, Mapping):
-            self.say(place, "must be a rule: name, when, then")
-            return None
-        before = len(self.problems)
-        for key in value:
-            if key not in KEYS:
-                self.say(f"{place}.{key}", f"is not a key of a rule; those are {', '.join(KEYS)}")
-        name = self.name(value, place, position)
-        when = self.parts(value.get("when"), f"{place}.when", CONDITIONS)
-        heard = len(self.problems)
-        then = self.parts(value.get("then"), f"{place}.then", ACTIONS)
-        if not then and len(self.problems) == heard:
-            self.say(f"{place}.then", "needs at least one action")
-        active = None
-        if value.get("active") is not None:
-            active = self.params(Active, value["active"], f"{place}.active")
-        continue_ = self.flag(value, "continue", place, default=False)
-        enabled = self.flag(value, "enabled", place, default=True)
-        if len(self.problems) > before:
-            return None
-        return Rule(name, tuple(when), tuple(then), active, continue_, enabled)
-
-    def name(self, value: Mapping[str, Any], place: str, position: int) -> str:
-        try:
-            name = _NAME.validate_python(value.get("name"))
-        except ValidationError:
-            self.say(f"{place}.name", "must be a name of 1 to 60 characters on one line")
-            return ""
-        first = self.names.setdefault(name, position)
-        if first != position:
-            self.say(f"{place}.name", f"'{name}' is already the name of rules.{first}")
-        return name
-
-    def flag(self, value: Mapping[str, Any], key: str, place: str, *, default: bool) -> bool:
-        given = value.get(key, default)
-        if not isinstance(given, bool):
-            self.say(f"{place}.{key}", "must be true or false")
-        return bool(given)
-
-    def parts(self, value: Any, place: str, folder: str) -> list[Part]:
-        if value is None:
-            return []
-        if not isinstance(value, list | tuple):
-            self.say(place, "must be a list, each entry beginning with - and one name")
-            return []
-        if len(value) > MAX_PARTS:
-            self.say(place, f"has {len(value)} entries, {MAX_PARTS} are allowed")
-            return []
-        found = []
-        for number, item in enumerate(value):
-            here = f"{place}.{number}"
-            if not isinstance(item, Mapping) or len(item) != 1:
-                self.say(here, "must be exactly one name with its parameters")
-                continue
-            name, given = next(iter(item.items()))
-            part = self.part(name, given, here, folder)
-            if part is not None:
-                found.append(part)
-        return found
-
-    def part(self, name: Any, given: Any, place: str, folder: str) -> Part | None:
-        known = members(folder)
-        member = known.get(name) if isinstance(name, str) else None
-        if member is None:
-            what = "a condition" if folder == CONDITIONS else "an action"
-            self.say(f"{place}.{name}", f"is not {what}; known are {', '.join(sorted(known))}")
-            return None
-        if name == "text_regex":
-            self.expressions += 1
-            if self.expressions == MAX_EXPRESSIONS + 1:
-                self.say(
-                    f"{place}.{name}",
-                    f"more than {MAX_EXPRESSIONS} expressions in one rulebook; use text_pattern",
-                )
-        params = self.params(member.Params, {} if given is None else given, f"{place}.{name}")
-        return Part(name, params) if params is not None else None
-
-    def params(self, model: type[Params], value: Any, place: str) -> Any:
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            for item in error.errors(include_url=False, include_input=False):
-                self.say(".".join([place, *map(str, item["loc"])]), _sentence(item, model))
-            return None
-
-
-def _sentence(item: Mapping[str, Any], model: type[Params]) -> str:
-    if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
-        known = [shown.alias or name for name, shown in model.model_fields.items()]
-        return (
-            f"is not known here; known are {', '.join(known)}" if known else "takes no parameters"
-        )
-    if item["type"] == "extra_forbidden":
-        return "is not known here"
-    if item["type"] == "missing":
-        return "is missing"
-    if item["type"] in ("model_type", "model_attributes_type"):
-        return "must be parameters, each written as name: value"
-    return str(item["msg"]).removeprefix("Value error, ")
-
-
-def _read(body: Any) -> tuple[list[Rule], list[Part], list[Problem]]:
-    reader = _Reader()
-    if not isinstance(body, Mapping):
-        return [], [], [("", "must be rules and a fallback")]
-    for key in body:
-        if key not in ("rules", "fallback"):
-            reader.say(str(key), "is not known here; known are rules, fallback")
-    return list(_rules(reader, body.get("rules"))), _fallback(reader, body), reader.problems
-
-
-def _rules(reader: _Reader, value: Any) -> Iterator[Rule]:
-    if value is None:
-        return
-    if not isinstance(value, list | tuple):
-        reader.say("rules", "must be a list of rules")
-        return
-    if len(value) > MAX_RULES:
-        reader.say("rules", f"has {len(value)} rules, {MAX_RULES} are allowed")
-        return
-    for position, item in enumerate(value):
-        rule = reader.rule(item, f"rules.{position}", position)
-        if rule is not None:
-            yield rule
-
-
-def _fallback(reader: _Reader, body: Mapping[str, Any]) -> list[Part]:
-    value = body.get("fallback")
-    if value is None:
-        return []
-    if not isinstance(value, Mapping):
-        reader.say("fallback", "must be actions, each written as name: parameters")
-        return []
-    # sorted, because a database's JSON need not keep the order of keys
-    found = [reader.part(name, value[name], "fallback", ACTIONS) for name in sorted(value, key=str)]
-    return [part for part in found if part is not None]
-
-
-def moment_in(active: Active, moment: datetime) -> bool:
-    """Whether the dates of ``active`` hold at ``moment``."""
-    if active.from_ is not None and moment < active.from_:
-        return False
-    return active.until is None or moment < active.until

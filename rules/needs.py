@@ -10,9 +10,22 @@ KIND = "kind"  # the push is of one of these kinds
 KEY = "key"  # the menu key is one of the values
 SCENE = "scene"  # the scene is one of the values, which may hold *
 TAG = "tag"  # the follower has one of the values
+FIELD = "field"  # the follower has one of these fields
+FIRST = "first"  # it is the follower's first message; the value is ""
 
 # how much of all traffic a need lets through, from little to much
-_ORDER = {EXACT: 0, KEY: 0, SCENE: 1, STARTS: 2, CONTAINS: 2, TAG: 4, REGEX: 5, KIND: 6}
+_ORDER = {
+    EXACT: 0,
+    KEY: 0,
+    SCENE: 1,
+    STARTS: 2,
+    CONTAINS: 2,
+    FIRST: 3,
+    TAG: 4,
+    REGEX: 5,
+    FIELD: 6,
+    KIND: 7,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from bot.params import FieldName, FieldValue
 from bot.params import Params as Declared
 from rules.facts import Facts
+from rules.needs import FIELD, Needs
 from rules.text import fold_words
 
 NAME = "follower_field"
@@ -47,6 +48,10 @@ def matches(params: Params, facts: Facts) -> dict[str, str] | None:
     if params.lte is not None and not _ordered(value, params.lte):
         return None
     return {}
+
+
+def words(params: Params) -> Needs:
+    return Needs(FIELD, (params.name,))
 
 
 def same(one: Any, other: Any) -> bool:

@@ -2,11 +2,10 @@
 
 from pydantic import Field
 
-from bot.clock import local
 from bot.params import ClockTime
 from bot.params import Params as Declared
 from rules.facts import Facts
-from rules.hours import within
+from rules.hours import clock_time, within
 
 NAME = "time_of_day"
 LABEL = {"zh": "时段", "en": "Time of day"}
@@ -18,4 +17,4 @@ class Params(Declared):
 
 
 def matches(params: Params, facts: Facts) -> dict[str, str] | None:
-    return {} if within(local(facts.at).time(), params.from_, params.until) else None
+    return {} if within(clock_time(facts.at), params.from_, params.until) else None
