@@ -154,14 +154,16 @@ def progress(session: Session, job_id: int, done: int, total: int) -> None:
     )
 
 
-def is_open(session: Session, name: str, account_id: int | None = None) -> bool:
-    """Whether a job of this name waits or runs (of one account, when given)."""
-    found = sa.select(jobs.c.id).where(
+def open_arguments(
+    session: Session, name: str, account_id: int | None = None
+) -> list[Mapping[str, Any]]:
+    """Arguments of the jobs of this name that wait or run (of one account, when given)."""
+    found = sa.select(jobs.c.arguments).where(
         jobs.c.name == name, jobs.c.state.in_(("waiting", "running"))
     )
     if account_id is not None:
         found = found.where(jobs.c.account_id == account_id)
-    return session.execute(found.limit(1)).scalar() is not None
+    return list(session.execute(found).scalars())
 
 
 def dead(session: Session, limit: int = 100) -> list[DeadJob]:

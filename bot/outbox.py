@@ -120,6 +120,22 @@ def drain(engine: Engine, wechat_of: WeChatOf, clock: Clock, *, limit: int = 50)
         return sum(done.result() for done in [pool.submit(step) for step in work])
 
 
+def prune(session: Session, before: datetime, limit: int) -> int:
+    """Delete up to ``limit`` finished rows made before a moment, once they were read by their run; how many went."""
+    old = (
+        sa.select(outbox.c.id)
+        .where(
+            outbox.c.created_at < before,
+            outbox.c.collected.is_(True),
+            outbox.c.status.not_in(("waiting", "sending")),
+        )
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    gone = sa.delete(outbox).where(outbox.c.id.in_(old.scalar_subquery())).returning(outbox.c.id)
+    return len(session.execute(gone).all())
+
+
 def _groups(rows: Sequence[Any]) -> list[list[Any]]:
     groups: dict[tuple[str, int], list[Any]] = {}
     for row in sorted(rows, key=lambda row: int(row.id)):

@@ -2,11 +2,13 @@
 
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from bot import db, jobs
+from bot.accounts import Account
 from bot.clock import Clock
 from bot.errors import Refused, WeChatError
 from bot.jobs import Again, JobContext
@@ -21,9 +23,9 @@ def clock() -> Clock:
     return Clock(frozen_at=START)
 
 
-def put(engine: sa.Engine, name: str = "greet", now: datetime = START, **values: object) -> int:
+def put(engine: sa.Engine, name: str = "greet", now: datetime = START, **values: Any) -> int:
     with db.writing(engine) as session:
-        found = jobs.enqueue(session, name, {"to": "Lan"}, now=now, **values)  # type: ignore[arg-type]
+        found = jobs.enqueue(session, name, {"to": "Lan"}, now=now, **values)
     assert found is not None
     return found
 
@@ -244,12 +246,10 @@ def test_finished_jobs_stay_seven_days_and_dead_ones_for_good(
         assert [job.id for job in jobs.dead(session)] == [dead_id]
 
 
-def test_open_jobs_of_a_name_are_found_by_account(
-    engine: sa.Engine, clock: Clock, account: object
-) -> None:
+def test_open_jobs_of_a_name_are_found_by_account(engine: sa.Engine, account: Account) -> None:
     with db.writing(engine) as session:
-        assert not jobs.is_open(session, "greet")
-        jobs.enqueue(session, "greet", {}, now=START, account_id=1)
-        assert jobs.is_open(session, "greet")
-        assert jobs.is_open(session, "greet", account_id=1)
-        assert not jobs.is_open(session, "greet", account_id=2)
+        assert jobs.open_arguments(session, "greet") == []
+        jobs.enqueue(session, "greet", {"run_id": 3}, now=START, account_id=account.id)
+        assert jobs.open_arguments(session, "greet") == [{"run_id": 3}]
+        assert jobs.open_arguments(session, "greet", account.id) == [{"run_id": 3}]
+        assert jobs.open_arguments(session, "greet", account.id + 1) == []

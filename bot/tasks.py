@@ -1,0 +1,206 @@
+"""What each job name does: one function a name, each safe to run twice at once and cut into steps of under a minute."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+import sqlalchemy as sa
+
+from bot import (
+    accounts,
+    db,
+    effects,
+    follower_sync,
+    followers,
+    inbox,
+    jobs,
+    kept,
+    media,
+    outbox,
+    tag_sync,
+    tags,
+)
+from bot.campaigns import planning
+from bot.health import LAST_TICK
+from bot.jobs import Again, JobContext, Task
+from bot.runtime import Runtime
+from bot.tables.events import events
+
+DRAINS = 20  # claims a tick, so that a campaign leaves faster than one claim a second
+PRUNE_ROWS = 500  # a transaction; a push never waits longer than that takes
+ERASURES = 50
+
+RuntimeTask = Callable[[Runtime, JobContext], Again | None]
+
+
+def drain_outbox(rt: Runtime, context: JobContext) -> None:
+    """Send what is due."""
+    for _ in range(DRAINS):
+        if outbox.drain(rt.engine, rt.wechat, context.clock) == 0:
+            return
+
+
+def start(rt: Runtime, context: JobContext) -> None:
+    """Begin runs of campaigns that are due, and a planning job for each run that needs one."""
+    now = context.clock()
+    run_ids = planning.start_due(rt.engine, now)
+    if not run_ids:
+        return
+    with db.writing(rt.engine) as session:
+        planned = {arguments["run_id"] for arguments in jobs.open_arguments(session, "plan")}
+        for run_id in run_ids:
+            if run_id not in planned:
+                jobs.enqueue(
+                    session,
+                    "plan",
+                    {"run_id": run_id},
+                    now=now,
+                    unique_key=f"plan:{run_id}:{now.isoformat()}",
+                )
+
+
+def plan(rt: Runtime, context: JobContext) -> Again | None:
+    """Plan one page of a run."""
+    more = planning.plan_run(rt.engine, context.arguments["run_id"], context.clock())
+    return Again() if more else None
+
+
+def send_later(rt: Runtime, context: JobContext) -> None:
+    """What a rule wanted sent some time after the push."""
+    if context.account_id is None:
+        return
+    arguments = {**context.arguments, "job_id": context.job_id}
+    with db.writing(rt.engine) as session:
+        effects.send_later(session, context.account_id, arguments, context.clock())
+
+
+def upload(rt: Runtime, context: JobContext) -> Again | None:
+    """Upload material the platform does not have."""
+    tried = media.upload_pending(rt.engine, rt.wechat, context.clock())
+    return Again(seconds=1) if tried == media.UPLOAD_LIMIT else None
+
+
+def every_account(name: str, rt: Runtime, context: JobContext) -> None:
+    """A job of this name for each account that has none waiting or running."""
+    now = context.clock()
+    with db.writing(rt.engine) as session:
+        for account in accounts.every(session):
+            if jobs.open_arguments(session, name, account.id):
+                continue
+            jobs.enqueue(
+                session,
+                name,
+                {"account_id": account.id},
+                now=now,
+                unique_key=f"{name}:{account.id}:{now.isoformat()}",
+                account_id=account.id,
+            )
+
+
+def sync_followers(rt: Runtime, context: JobContext) -> Again | None:
+    """One page of the follower list, or one call of details."""
+    now, account_id = context.clock(), context.arguments["account_id"]
+    sync_id = context.arguments.get("sync_id")
+    if sync_id is None:
+        with db.writing(rt.engine) as session:
+            if accounts.by_id(session, account_id).rights.get(follower_sync.FEATURE) is False:
+                return None
+            tag_sync.start_over(session, account_id)
+            begun = follower_sync.begin(session, account_id, now)
+        return Again(arguments={**context.arguments, "sync_id": begun.id})
+    progress = follower_sync.step(rt.engine, rt.wechat(account_id), sync_id, now)
+    with db.writing(rt.engine) as session:
+        jobs.progress(session, context.job_id, progress.done, progress.total)
+    return Again() if progress.more else None
+
+
+def sync_tags(rt: Runtime, context: JobContext) -> Again | None:
+    """Tell the platform what changed in the tags it mirrors."""
+    account_id = context.arguments["account_id"]
+    more = tag_sync.run(rt.engine, rt.wechat(account_id), account_id, context.clock())
+    return Again() if more else None
+
+
+def expire_tags(rt: Runtime, context: JobContext) -> None:
+    """Take off tags whose time is over."""
+    with db.writing(rt.engine) as session:
+        tags.expire(session, context.clock())
+
+
+def erase(rt: Runtime, context: JobContext) -> Again | None:
+    """Anonymise followers who left long enough ago."""
+    now = context.clock()
+    left_before = now - timedelta(days=rt.config.erase_after_unsubscribe)
+    with db.reading(rt.engine) as session:
+        due = followers.due_for_erasure(session, left_before, ERASURES)
+    for account_id, follower_id in due:
+        with db.writing(rt.engine) as session:
+            followers.forget(session, account_id, follower_id, rt.secret_key, now)
+    return Again() if len(due) == ERASURES else None
+
+
+def erase_follower(rt: Runtime, context: JobContext) -> None:
+    """Anonymise one follower who asked for it on the platform."""
+    if context.account_id is None:
+        return
+    with db.writing(rt.engine) as session:
+        followers.forget(
+            session,
+            context.account_id,
+            context.arguments["follower_id"],
+            rt.secret_key,
+            context.clock(),
+        )
+
+
+def prune(rt: Runtime, context: JobContext) -> Again | None:
+    """Delete what is past its retention, a little of everything at a time."""
+    now = context.clock()
+    pushes = now - timedelta(days=rt.config.keep_pushes)
+    steps: tuple[Callable[[db.Session], int], ...] = (
+        lambda session: inbox.prune(session, pushes, PRUNE_ROWS),
+        lambda session: outbox.prune(session, pushes, PRUNE_ROWS),
+        lambda session: _prune_events(session, now - timedelta(days=rt.config.keep_events)),
+        lambda session: 0 * jobs.prune(session, now),
+        lambda session: 0 * kept.prune(session, now),
+    )
+    more = False
+    for step in steps:
+        with db.writing(rt.engine) as session:
+            more = step(session) >= PRUNE_ROWS or more
+    return Again() if more else None
+
+
+def heartbeat(rt: Runtime, context: JobContext) -> None:
+    """Say that the scheduler is alive, for ``/readyz``."""
+    with db.writing(rt.engine) as session:
+        kept.write(session, LAST_TICK, str(context.clock().timestamp()))
+
+
+TASKS: Mapping[str, RuntimeTask] = {
+    "outbox": drain_outbox,
+    "start": start,
+    "plan": plan,
+    effects.SEND_LATER: send_later,
+    "upload": upload,
+    "follower_sync": partial(every_account, "sync_followers"),
+    "sync_followers": sync_followers,
+    "tag_sync": partial(every_account, "sync_tags"),
+    "sync_tags": sync_tags,
+    "expire_tags": expire_tags,
+    "erase": erase,
+    "erase_follower": erase_follower,
+    "prune": prune,
+    "heartbeat": heartbeat,
+}
+
+
+def bound(rt: Runtime) -> Mapping[str, Task]:
+    """The tasks as ``jobs.run_one`` takes them."""
+    return {name: partial(task, rt) for name, task in TASKS.items()}
+
+
+def _prune_events(session: db.Session, before: datetime) -> int:
+    old = sa.select(events.c.id).where(events.c.at < before).order_by(events.c.id).limit(PRUNE_ROWS)
+    gone = sa.delete(events).where(events.c.id.in_(old.scalar_subquery())).returning(events.c.id)
+    return len(session.execute(gone).all())
