@@ -31,15 +31,18 @@ _WORDS = {platform: (ours, element) for ours, (platform, element) in _TYPES.item
 _MINI_PROGRAM = ("app_id", "page", "url")
 
 
-def problems(menu: object, place: str = "menu") -> list[tuple[str, str]]:
-    """Every reason why a menu of the account file cannot be published, as (dotted place, sentence)."""
+def problems(menu: object, place: str = "") -> list[tuple[str, str]]:
+    """Every reason why a menu of the account file cannot be published, as (dotted place, sentence).
+
+    Places begin with ``place``; the menu itself, without one, is "".
+    """
     if not isinstance(menu, list | tuple) or not menu:
         return [(place, "needs a list of 1 to 3 buttons")]
     found = []
     if len(menu) > MAX_BUTTONS:
         found.append((place, f"has {len(menu)} buttons, {MAX_BUTTONS} are allowed"))
     for number, button in enumerate(menu):
-        found += _button_problems(button, f"{place}.{number}", MAX_NAME)
+        found += _button_problems(button, f"{place}.{number}" if place else str(number), MAX_NAME)
     return found
 
 
@@ -49,7 +52,7 @@ def to_platform(menu: Menu) -> list[dict[str, Any]]:
     Raises:
         Invalid: the first of ``problems``.
     """
-    found = problems(menu)
+    found = problems(menu, "menu")
     if found:
         raise Invalid(*found[0])
     return [_to_button(button) for button in menu]
@@ -98,6 +101,20 @@ def current(wechat: WeChat) -> dict[str, Any]:
         if error.errcode != NO_MENU:
             raise
     return {}
+
+
+def personal_ids(wechat: WeChat) -> list[str]:
+    """The ids of the personal menus the platform has now.
+
+    Raises:
+        WeChatError: the platform said no, or did not answer.
+    """
+    rows = current(wechat).get("conditionalmenu")
+    return [
+        str(row["menuid"])
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and row.get("menuid")
+    ]
 
 
 def delete(wechat: WeChat) -> None:

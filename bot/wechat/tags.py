@@ -19,7 +19,7 @@ SOME_FAILED = 45171
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
+class PlatformTag:
     """A tag of the platform; ids 0, 1 and 2 are its own. ``count`` is how many followers carry it."""
 
     id: int
@@ -44,7 +44,7 @@ def create(wechat: WeChat, name: str) -> int:
     return tag_id
 
 
-def all(wechat: WeChat) -> list[Tag]:
+def all(wechat: WeChat) -> list[PlatformTag]:
     """Every tag of the account, the platform's own too.
 
     Raises:
@@ -52,7 +52,7 @@ def all(wechat: WeChat) -> list[Tag]:
     """
     rows = wechat.call("/cgi-bin/tags/get").get("tags")
     return [
-        Tag(row["id"], str(row.get("name") or ""), int(row.get("count") or 0))
+        PlatformTag(row["id"], str(row.get("name") or ""), int(row.get("count") or 0))
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, dict) and isinstance(row.get("id"), int)
     ]
