@@ -66,15 +66,23 @@ def inside(module: str, places: tuple[str, ...] | set[str]) -> bool:
     return any(module == place or module.startswith(place + ".") for place in places)
 
 
-def nodes(kind: type | tuple[type, ...]) -> Iterator[tuple[str, ast.AST]]:
+@cache
+def _by_kind() -> dict[type, list[tuple[str, ast.AST]]]:
+    found: dict[type, list[tuple[str, ast.AST]]] = {}
     for path in FILES:
+        module = module_of(path)
         for node in ast.walk(tree_of(path)):
-            if isinstance(node, kind):
-                yield module_of(path), node
+            found.setdefault(type(node), []).append((module, node))
+    return found
+
+
+def nodes(*kinds: type) -> Iterator[tuple[str, ast.AST]]:
+    for kind in kinds:
+        yield from _by_kind().get(kind, [])
 
 
 def imports() -> Iterator[tuple[str, str, ast.AST]]:
-    for module, node in nodes((ast.Import, ast.ImportFrom)):
+    for module, node in nodes(ast.Import, ast.ImportFrom):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield module, node.module, node
         elif isinstance(node, ast.Import):
@@ -124,7 +132,7 @@ def test_chance_is_an_argument():
 def test_no_import_hides_in_a_function():
     found = [
         f"{module}:{inner.lineno}"
-        for module, node in nodes((ast.FunctionDef, ast.AsyncFunctionDef))
+        for module, node in nodes(ast.FunctionDef, ast.AsyncFunctionDef)
         for inner in ast.walk(node)
         if isinstance(inner, ast.Import | ast.ImportFrom)
     ]
