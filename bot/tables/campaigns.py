@@ -141,7 +141,9 @@ external_mass_sends = sa.Table(
     account_id(),
     sa.Column("source", sa.Text, nullable=False),  # opening | event | operator
     sa.Column("msg_id", sa.Text),
-    sa.Column("audience", sa.Text, nullable=False),  # unknown | all | tag | listed | none
+    # unplaced: a result that may still turn out to be ours | unknown | all | tag | listed | none
+    sa.Column("audience", sa.Text, nullable=False),
+    sa.Column("event", Json),  # the platform's result as it came, until it is placed
     sa.Column("times", sa.Integer, nullable=False),
     sa.Column("month", sa.Text, nullable=False),
     sa.Column("at", UtcDateTime, nullable=False),
