@@ -201,8 +201,7 @@ def sums(session: Session, run_id: int) -> dict[str, int]:
 
 
 def _begin(session: Session, run: Any, now: datetime) -> Any:
-    ledger.catch_up(session, run.account_id, now)
-    return session.execute(
+    begun = session.execute(
         sa.update(campaign_runs)
         .where(campaign_runs.c.id == run.id)
         .values(
@@ -213,6 +212,8 @@ def _begin(session: Session, run: Any, now: datetime) -> Any:
         )
         .returning(*campaign_runs.c)
     ).one()
+    ledger.catch_up(session, run.account_id, now)
+    return begun
 
 
 def _plan_page(

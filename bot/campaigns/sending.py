@@ -1,0 +1,464 @@
+"""Due waves become outbox rows; pause, resume, cancel, preview. Nothing here calls WeChat.
+
+Each step is one short transaction that puts rows and marks their deliveries as handed over, so that a
+process killed in between neither forgets nor doubles anybody.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import accounts, db, outbox, tracking
+from bot import content as contents
+from bot import followers as follower_rows
+from bot.accounts import Account
+from bot.campaigns import batches, definitions, ledger, planning
+from bot.campaigns import status as statuses
+from bot.campaigns.budget import allowance, opens_at
+from bot.campaigns.definitions import Campaign
+from bot.campaigns.schedule import after_quiet
+from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, REST_WAVE
+from bot.db import Session
+from bot.errors import Refused
+from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
+from bot.tables.followers import followers
+from bot.tables.outbox import outbox as outbox_rows
+
+ROWS = 100  # personal messages a transaction: each takes a window and writes a row
+IN_FLIGHT = 2000  # personal messages of a run in the outbox at once, so that a pause is felt soon
+MASS = planning.MASS
+
+
+@dataclass(frozen=True, slots=True)
+class _Send:
+    """What a step of one run needs."""
+
+    run: Any
+    account: Account
+    campaign: Campaign
+    now: datetime
+    secret_key: str
+    base_url: str
+
+    def link(self, session: Session, follower_id: int) -> Callable[[str], str]:
+        """Addresses of tracked links, as ``content.render`` asks for them; follower 0: the shared one."""
+
+        def address(name: str) -> str:
+            target = self.campaign.links.get(name, "")
+            link_id = tracking.link_id(
+                session, self.account.id, self.campaign.id, name, target, self.now
+            )
+            return f"{self.base_url}/l/{tracking.code_for(self.secret_key, link_id, follower_id)}"
+
+        return address
+
+
+def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) -> int:
+    """Hand over what is due of every running run; how many outbox rows were put."""
+    with db.reading(engine) as session:
+        due = session.execute(
+            sa.select(campaign_runs.c.id)
+            .where(
+                sa.or_(
+                    sa.and_(
+                        campaign_runs.c.status == "running", campaign_runs.c.next_wave_at <= now
+                    ),
+                    sa.and_(campaign_runs.c.status == "paused", _blocked_by_machine()),
+                )
+            )
+            .order_by(campaign_runs.c.id)
+        ).scalars()
+        run_ids = list(due)
+    put = 0
+    for run_id in run_ids:
+        while True:
+            with db.writing(engine) as session:
+                rows, more = _step(session, run_id, now, secret_key, base_url)
+            put += rows
+            if not more:
+                break
+    return put
+
+
+def pause(session: Session, run_id: int, now: datetime, reason: str = "by_operator") -> None:
+    """Hand over nothing more. Takes effect between batches: what is in the outbox still goes.
+
+    Raises:
+        Refused: the run is not running.
+    """
+    run = _run(session, run_id)
+    statuses.check_run(run.status, "paused")
+    _set(session, run_id, {"status": "paused", "reason": reason}, run.status)
+
+
+def resume(session: Session, run_id: int, now: datetime) -> None:
+    """Go on with a paused run. After a failed canary this is an operator's word that the rest may go.
+
+    Raises:
+        Refused: the run is not paused, or its cause is not gone.
+    """
+    run = _run(session, run_id)
+    statuses.check_run(run.status, "running")
+    if run.status == "waiting":
+        raise Refused("还在等待审批，请先审批 (it waits for approval: approve it)")
+    account = accounts.by_id(session, run.account_id)
+    campaign = definitions.by_id(session, run.campaign_id)
+    blocked = planning.block(session, account, campaign.channels)
+    if blocked is not None:
+        raise Refused(statuses.explain(blocked))
+    if run.reason == "canary_failed":
+        session.execute(
+            sa.update(deliveries)
+            .where(_waiting(run_id), deliveries.c.wave == REST_WAVE)
+            .values(wave=REST_WAVE + 1)
+        )
+    _set(session, run_id, {"status": "running", "reason": None, "next_wave_at": now}, run.status)
+
+
+def cancel(session: Session, run_id: int, now: datetime) -> None:
+    """End a run: what was not handed over, and what still waits in the outbox, is skipped as cancelled.
+
+    Slots go back. What is being sent, or was sent without an answer, keeps its course and its slot.
+
+    Raises:
+        Refused: the run has ended.
+    """
+    run = _run(session, run_id)
+    statuses.check_run(run.status, "cancelled")
+    # the run's row before the ledger's turn, as everywhere: two orders could stop each other
+    ended = {"status": "cancelled", "reason": "by_operator", "finished_at": now}
+    _set(session, run_id, ended, run.status)
+    ledger.in_turn(session, run.account_id)
+    personal = _take_back(
+        session,
+        "delivery",
+        sa.select(deliveries.c.id).where(
+            deliveries.c.run_id == run_id, deliveries.c.status == "planned"
+        ),
+    )
+    whole = _take_back(
+        session,
+        "batch",
+        sa.select(mass_batches.c.id).where(
+            mass_batches.c.run_id == run_id, mass_batches.c.status == "sending"
+        ),
+    )
+    if whole:
+        session.execute(
+            sa.update(mass_batches)
+            .where(mass_batches.c.id.in_(whole))
+            .values(status="cancelled", finished_at=now)
+        )
+    ours = sa.and_(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
+    gone = sa.or_(
+        deliveries.c.queued_at.is_(None),
+        deliveries.c.id.in_(personal),
+        deliveries.c.batch_id.in_(whole),
+    )
+    skip(session, run.account_id, sa.and_(ours, gone), "cancelled", now)
+    planning.close_campaign(session, run.campaign_id)
+
+
+def preview(
+    session: Session,
+    account: Account,
+    campaign: Campaign,
+    follower_id: int,
+    now: datetime,
+    secret_key: str,
+    base_url: str,
+) -> int | None:
+    """Send the campaign's content to one tester; the outbox row. It takes no slot and no delivery.
+
+    Raises:
+        Refused: the follower is no tester of this account.
+    """
+    row = session.execute(
+        sa.select(followers.c.tester, followers.c.fields).where(
+            followers.c.id == follower_id, followers.c.account_id == account.id
+        )
+    ).one_or_none()
+    if row is None or not row.tester:
+        raise Refused("预览只发给测试人员 (a preview goes to testers only)")
+    send = _Send(None, account, campaign, now, secret_key, base_url)
+    content = contents.render(campaign.content, row.fields, link=send.link(session, follower_id))
+    by_mass = MASS in campaign.channels
+    payload: dict[str, Any] = {"content": content}
+    if by_mass:
+        payload["target"] = "preview"
+    return outbox.put(
+        session,
+        account_id=account.id,
+        channel=MASS if by_mass else campaign.channels[0],
+        purpose="preview",
+        purpose_id=campaign.id,
+        follower_id=follower_id,
+        payload=payload,
+        now=now,
+    )
+
+
+def skip(
+    session: Session,
+    account_id: int,
+    which: sa.ColumnElement[bool],
+    reason: str,
+    now: datetime,
+) -> int:
+    """End deliveries of one run as skipped with a reason, and give their slots back; how many."""
+    ids = list(session.execute(sa.select(deliveries.c.id).where(which)).scalars())
+    for start in range(0, len(ids), ledger.CHUNK):
+        these = deliveries.c.id.in_(ids[start : start + ledger.CHUNK])
+        ledger.release(session, account_id, these)
+        session.execute(
+            sa.update(deliveries)
+            .where(these)
+            .values(status="skipped", reason=reason, batch_id=None, at=now)
+        )
+    return len(ids)
+
+
+def _step(
+    session: Session, run_id: int, now: datetime, secret_key: str, base_url: str
+) -> tuple[int, bool]:
+    """One transaction's worth of a run: (outbox rows put, whether to go on at once)."""
+    # an UPDATE rather than a SELECT: a cancel at the same moment waits, or is seen here
+    run = session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run_id, campaign_runs.c.status.in_(("running", "paused")))
+        .values(status=campaign_runs.c.status)
+        .returning(*campaign_runs.c)
+    ).one_or_none()
+    if run is None:
+        return 0, False
+    account = accounts.by_id(session, run.account_id)
+    campaign = definitions.by_id(session, run.campaign_id)
+    blocked = planning.block(session, account, campaign.channels)
+    if blocked is not None:
+        if run.status == "running":
+            _set(session, run_id, {"status": "paused", "reason": blocked}, run.status)
+        return 0, False
+    if run.status == "paused":
+        if (run.reason or "").partition(":")[0] not in statuses.BLOCKS:
+            return 0, False
+        _set(session, run_id, {"status": "running", "reason": None}, "paused")
+    later = after_quiet(now, account.limits.quiet_hours)
+    if later > now:
+        _set(session, run_id, {"next_wave_at": later}, "running")
+        return 0, False
+    wave = session.execute(
+        sa.select(sa.func.min(deliveries.c.wave)).where(_waiting(run_id))
+    ).scalar()
+    if wave is None:
+        return 0, False
+    if wave == REST_WAVE:
+        held = _canary_verdict(session, run_id, now)
+        if held == "failed":
+            _set(session, run_id, {"status": "paused", "reason": "canary_failed"}, "running")
+        if held is not None:
+            return 0, False
+    return _send_channels(session, _Send(run, account, campaign, now, secret_key, base_url), wave)
+
+
+def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]:
+    waiting = set(
+        session.execute(
+            sa.select(deliveries.c.channel)
+            .distinct()
+            .where(_waiting(send.run.id), deliveries.c.wave == wave)
+        ).scalars()
+    )
+    for channel in [name for name in send.campaign.channels if name != MASS and name in waiting]:
+        put, handled = _send_personal(session, send, channel, wave)
+        if handled:
+            return put, True
+    if MASS not in waiting:
+        return 0, False
+    opens = opens_at(send.now)
+    if opens > send.now:
+        if waiting == {MASS}:
+            first = after_quiet(opens, send.account.limits.quiet_hours)
+            _set(session, send.run.id, {"next_wave_at": first}, "running")
+        return 0, False
+    job = batches.Job(
+        run=send.run,
+        account=send.account,
+        campaign=send.campaign,
+        wave=wave,
+        content=contents.render(send.run.content, {}, link=send.link(session, tracking.EVERYBODY)),
+        now=send.now,
+    )
+    allowed = allowance(send.account.kind, send.account.verified)
+    if allowed is not None and allowed.by_open_id:
+        return batches.next_batch(session, job)
+    return batches.single_call(session, job)
+
+
+def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tuple[int, int]:
+    """The next messages of a channel that sends to one follower at a time: (rows put, deliveries handled)."""
+    in_flight = session.execute(
+        sa.select(sa.func.count()).where(
+            deliveries.c.run_id == send.run.id,
+            deliveries.c.status == "planned",
+            deliveries.c.channel == channel,
+            deliveries.c.queued_at.is_not(None),
+        )
+    ).scalar_one()
+    if in_flight >= IN_FLIGHT:
+        return 0, 0
+    rows = session.execute(
+        sa.select(
+            deliveries.c.id,
+            deliveries.c.follower_id,
+            followers.c.subscribed,
+            followers.c.opted_out_at,
+            followers.c.fields,
+        )
+        .join(followers, followers.c.id == deliveries.c.follower_id)
+        .where(_waiting(send.run.id), deliveries.c.channel == channel, deliveries.c.wave == wave)
+        .order_by(deliveries.c.follower_id)
+        .limit(ROWS)
+    ).all()
+    queued: list[int] = []
+    skipped: dict[str, list[int]] = {}
+    for row in rows:
+        reason = _put_personal(session, send, channel, row)
+        if reason is None:
+            queued.append(row.id)
+        else:
+            skipped.setdefault(reason, []).append(row.id)
+    if queued:
+        session.execute(
+            sa.update(deliveries)
+            .where(deliveries.c.id.in_(queued))
+            .values(queued_at=send.now, at=send.now)
+        )
+    for reason, ids in skipped.items():
+        skip(session, send.account.id, deliveries.c.id.in_(ids), reason, send.now)
+    return len(queued), len(rows)
+
+
+def _put_personal(session: Session, send: _Send, channel: str, row: Any) -> str | None:
+    """Owe one follower the message; or why not. A window that closed since planning is ``expired``."""
+    if not row.subscribed:
+        return "left"
+    if row.opted_out_at is not None:
+        return "opted_out"
+    expires_at = None
+    if channel == contents.CUSTOMER_SERVICE:
+        window = follower_rows.take_window(session, row.follower_id, send.now, long_only=True)
+        if window is None:
+            return "expired"
+        expires_at = window.expires_at
+    content = contents.render(
+        send.run.content, row.fields, link=send.link(session, row.follower_id)
+    )
+    outbox.put(
+        session,
+        account_id=send.account.id,
+        channel=channel,
+        purpose="delivery",
+        purpose_id=row.id,
+        follower_id=row.follower_id,
+        payload={"content": content},
+        now=send.now,
+        expires_at=expires_at,
+        key=f"delivery:{row.id}",
+    )
+    return None
+
+
+def _canary_verdict(session: Session, run_id: int, now: datetime) -> str | None:
+    """None: the rest may go. ``wait``: the first wave has no result yet. ``failed``: it went wrong."""
+    patience = now - CANARY_PATIENCE
+    rows = session.execute(
+        sa.select(mass_batches.c.status, mass_batches.c.submitted_at).where(
+            mass_batches.c.run_id == run_id, mass_batches.c.wave == CANARY_WAVE
+        )
+    ).all()
+    if any(row.status in ("failed", "unknown") for row in rows):
+        return "failed"
+    personal = session.execute(
+        sa.select(
+            sa.func.count(),
+            sa.func.count(sa.case((deliveries.c.status == "failed", 1))),
+            sa.func.count(
+                sa.case(
+                    (
+                        sa.and_(
+                            deliveries.c.status == "planned", deliveries.c.queued_at > patience
+                        ),
+                        1,
+                    )
+                )
+            ),
+        ).where(
+            deliveries.c.run_id == run_id,
+            deliveries.c.wave == CANARY_WAVE,
+            deliveries.c.channel != MASS,
+            deliveries.c.status != "skipped",
+        )
+    ).one()
+    sent, failed, open_ = personal
+    if sent and failed * 2 > sent:
+        return "failed"
+    waits = any(
+        row.status in ("planned", "sending")
+        or (row.status == "submitted" and row.submitted_at > patience)
+        for row in rows
+    )
+    return "wait" if waits or open_ else None
+
+
+def _take_back(session: Session, purpose: str, ids: sa.Select[Any]) -> list[int]:
+    """Cancel outbox rows that nobody tried to send yet; what they were for."""
+    return list(
+        session.execute(
+            sa.update(outbox_rows)
+            .where(
+                outbox_rows.c.purpose == purpose,
+                outbox_rows.c.purpose_id.in_(ids.scalar_subquery()),
+                outbox_rows.c.status == "waiting",
+                outbox_rows.c.unanswered_at.is_(None),
+            )
+            .values(status="cancelled", collected=True)
+            .returning(outbox_rows.c.purpose_id)
+        ).scalars()
+    )
+
+
+def _waiting(run_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        deliveries.c.run_id == run_id,
+        deliveries.c.status == "planned",
+        deliveries.c.queued_at.is_(None),
+    )
+
+
+def _blocked_by_machine() -> sa.ColumnElement[bool]:
+    return sa.or_(
+        *(campaign_runs.c.reason.startswith(word, autoescape=True) for word in statuses.BLOCKS)
+    )
+
+
+def _run(session: Session, run_id: int) -> Any:
+    row = session.execute(
+        sa.select(campaign_runs).where(campaign_runs.c.id == run_id)
+    ).one_or_none()
+    if row is None:
+        raise Refused(f"there is no run {run_id}")
+    return row
+
+
+def _set(session: Session, run_id: int, values: Mapping[str, Any], old: str) -> None:
+    changed = session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run_id, campaign_runs.c.status == old)
+        .values(**values)
+    )
+    if changed.rowcount != 1:
+        raise Refused("somebody else changed this run: look again")

@@ -1,0 +1,481 @@
+"""Settle (对账): bring deliveries, batches and slots in line with what the outbox and WeChat say.
+
+WeChat reports counts, not people: a follower of an accepted batch is ``sent``, how many it *delivered*
+belongs to the batch, and what it charged but did not deliver is the batch's shortfall. Slots stay
+charged unless a whole batch failed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import db, followers, logs, outbox
+from bot.campaigns import ledger, planning, sending
+from bot.clock import month_of
+from bot.db import Session
+from bot.errors import WeChatError
+from bot.tables.campaigns import (
+    campaign_runs,
+    campaigns,
+    deliveries,
+    external_mass_sends,
+    mass_batches,
+)
+from bot.tables.events import events
+from bot.tables.outbox import outbox as outbox_rows
+from bot.wechat import mass
+from bot.wechat.client import WeChat
+
+ROWS = 200  # personal results a transaction
+ENDED = ("sent", "failed", "unknown", "expired", "cancelled")
+PURPOSES = ("delivery", "batch")
+UNPLACED = "unplaced"
+EVENT_FIELDS = ("Status", "TotalCount", "FilterCount", "SentCount", "ErrorCount")
+# no window at all, or its messages used up. Source: wechat-platform.md 9.4 (read 2026-11)
+WINDOW_CLOSED = (45015, 45047)
+
+# group-send protection alone may hold a job for 30 minutes.
+# Source: wechat-platform.md 8.7 (mark A: O1, O3, read 2026-11)
+LATE = timedelta(minutes=45)
+ASK_AGAIN = timedelta(minutes=30)
+# an event we cannot place may belong to a batch whose receipt is not stored yet: wait that long
+# before it is held to be a send from elsewhere
+PLACE_LATER = timedelta(minutes=2)
+
+log = logs.get()
+WeChatOf = Callable[[int], WeChat]
+
+
+def collect(engine: Engine, now: datetime) -> int:
+    """Read finished outbox rows into deliveries and batches, settle waiting results, finish runs.
+
+    Returns how many outbox rows were read. Any number of collectors may run at once.
+    """
+    done = 0
+    while True:
+        with db.reading(engine) as session:
+            waiting = session.execute(
+                sa.select(outbox_rows.c.id)
+                .where(_finished(), outbox_rows.c.purpose.in_(PURPOSES))
+                .limit(1)
+            ).scalar()
+        if waiting is None:
+            break
+        with db.writing(engine) as session:
+            done += _collect_some(session, now)
+    retry_results(engine, now)
+    finish_runs(engine, now)
+    return done
+
+
+def settle_batch(
+    session: Session, account_id: int, fields: Mapping[str, Any], now: datetime
+) -> bool:
+    """Store the platform's result of a mass send (MASSSENDJOBFINISH) on its batch.
+
+    False: no batch has this MsgID yet. It is remembered, and ``retry_results`` looks again.
+    """
+    msg_id = str(fields.get("MsgID") or fields.get("MsgId") or "").strip()
+    if not msg_id:
+        return True  # nothing it could belong to
+    batch = session.execute(
+        sa.select(mass_batches).where(
+            mass_batches.c.account_id == account_id, mass_batches.c.msg_id == msg_id
+        )
+    ).one_or_none()
+    if batch is None:
+        _remember(session, account_id, msg_id, fields, now)
+        return False
+    if batch.finished_at is not None and batch.total is not None:
+        return True
+    status = str(fields.get("Status", ""))
+    total, filtered = _number(fields, "TotalCount"), _number(fields, "FilterCount")
+    sent, errors = _number(fields, "SentCount"), _number(fields, "ErrorCount")
+    failed = _failed(status, sent)
+    session.execute(
+        sa.update(mass_batches)
+        .where(mass_batches.c.id == batch.id)
+        .values(
+            status="failed" if failed else "finished",
+            result=status,
+            total=total,
+            filtered=filtered,
+            sent=sent,
+            errors=errors,
+            shortfall=None if failed or sent is None else max(0, batch.size - sent),
+            finished_at=now,
+        )
+    )
+    if failed:
+        _batch_failed(session, account_id, batch.id, None, now)
+    elif batch.status in ("unknown", "failed"):
+        # it was given up, and now the platform says it went out
+        _batch_sent(session, account_id, batch, now)
+    return True
+
+
+def retry_results(engine: Engine, now: datetime) -> int:
+    """Settle results that overtook our own commit; what belongs to no batch of ours came from elsewhere.
+
+    An unplaced MsgID becomes an external send of unknown audience, which blocks mass until an operator
+    says what it was. Not before every mass call of the account has its outcome. Returns how many were placed.
+    """
+    with db.reading(engine) as session:
+        rows = session.execute(
+            sa.select(external_mass_sends)
+            .where(external_mass_sends.c.audience == UNPLACED)
+            .order_by(external_mass_sends.c.id)
+        ).all()
+    placed = 0
+    for row in rows:
+        with db.writing(engine) as session:
+            placed += _place(session, row, now)
+    return placed
+
+
+def late(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
+    """Ask the platform about batches without a result after 45 minutes; how many were asked.
+
+    Its answer is a status without counts: a batch that went out has no known shortfall.
+    """
+    with db.reading(engine) as session:
+        batches = session.execute(
+            sa.select(mass_batches)
+            .where(
+                mass_batches.c.status == "submitted",
+                mass_batches.c.msg_id.is_not(None),
+                mass_batches.c.submitted_at <= now - LATE,
+                sa.or_(
+                    mass_batches.c.checked_at.is_(None),
+                    mass_batches.c.checked_at <= now - ASK_AGAIN,
+                ),
+            )
+            .order_by(mass_batches.c.id)
+            .limit(50)
+        ).all()
+    for batch in batches:
+        try:
+            answer = mass.job_status(wechat_of(batch.account_id), batch.msg_id)
+        except WeChatError as problem:
+            log.warning("mass_status", batch=batch.id, errcode=problem.errcode)
+            answer = ""
+        with db.writing(engine) as session:
+            _store_answer(session, batch, answer, now)
+    if batches:
+        finish_runs(engine, now)
+    return len(batches)
+
+
+def finish_runs(engine: Engine, now: datetime) -> int:
+    """Finish running runs in which nothing is planned any more and no batch is open; how many."""
+    open_delivery = sa.exists().where(
+        deliveries.c.run_id == campaign_runs.c.id, deliveries.c.status == "planned"
+    )
+    open_batch = sa.exists().where(
+        mass_batches.c.run_id == campaign_runs.c.id,
+        mass_batches.c.status.in_(("planned", "sending", "submitted")),
+    )
+    done = sa.and_(campaign_runs.c.status == "running", sa.not_(open_delivery), sa.not_(open_batch))
+    with db.reading(engine) as session:
+        found = list(session.execute(sa.select(campaign_runs.c.id).where(done)).scalars())
+    for run_id in found:
+        with db.writing(engine) as session:
+            campaign_id = session.execute(
+                sa.update(campaign_runs)
+                .where(campaign_runs.c.id == run_id, done)
+                .values(status="finished", reason=None, finished_at=now)
+                .returning(campaign_runs.c.campaign_id)
+            ).scalar()
+            if campaign_id is not None:
+                planning.close_campaign(session, campaign_id)
+    return len(found)
+
+
+def _collect_some(session: Session, now: datetime) -> int:
+    """Take up to ``ROWS`` finished rows (one, when it is a batch) and settle what they were for."""
+    first = session.execute(
+        sa.select(outbox_rows.c.purpose)
+        .where(_finished(), outbox_rows.c.purpose.in_(PURPOSES))
+        .order_by(outbox_rows.c.id)
+        .limit(1)
+    ).scalar()
+    if first is None:
+        return 0
+    rows = db.claim(
+        session,
+        outbox_rows,
+        sa.and_(_finished(), outbox_rows.c.purpose == first),
+        {"collected": True},
+        order_by=[outbox_rows.c.id],
+        limit=1 if first == "batch" else ROWS,
+    )
+    if first == "batch":
+        for row in rows:
+            _collect_batch(session, row, now)
+    else:
+        _collect_personal(session, rows, now)
+    return len(rows)
+
+
+def _collect_personal(session: Session, rows: Sequence[Any], now: datetime) -> None:
+    """Results of messages to one follower each. A refusal never falls over to mass by itself."""
+    sent = [row.purpose_id for row in rows if row.status == "sent"]
+    if sent:
+        _planned_to(session, deliveries.c.id.in_(sent), {"status": "sent", "at": now})
+        _record_sent(session, deliveries.c.id.in_(sent), now)
+    for row in rows:
+        if row.status == "sent":
+            continue
+        this = deliveries.c.id == row.purpose_id
+        if row.status in ("expired", "cancelled"):
+            _planned_to(session, this, {"status": "skipped", "reason": row.status, "at": now})
+        elif row.status == "unknown":
+            _planned_to(session, this, {"status": "unknown", "at": now})
+        elif row.error == outbox.LEFT:
+            _planned_to(session, this, {"status": "skipped", "reason": "left", "at": now})
+        else:
+            _planned_to(session, this, {"status": "failed", "errcode": row.errcode, "at": now})
+            if row.errcode in WINDOW_CLOSED and row.follower_id is not None:
+                followers.close_windows(session, row.follower_id)
+
+
+def _collect_batch(session: Session, row: Any, now: datetime) -> None:
+    batch = session.execute(
+        sa.select(mass_batches).where(mass_batches.c.id == row.purpose_id)
+    ).one()
+    ledger.in_turn(session, batch.account_id)
+    if row.status == "sent":
+        _batch_accepted(session, batch, row, now)
+    elif row.status == "failed":
+        _change_batch(
+            session,
+            batch.id,
+            {"status": "failed", "error": row.error, "finished_at": now},
+        )
+        _batch_failed(session, batch.account_id, batch.id, row.errcode, now)
+    elif row.status == "unknown":
+        # nobody knows whether it went out: the slots stay charged
+        _change_batch(
+            session,
+            batch.id,
+            {"status": "unknown", "error": row.error, "submitted_at": now, "finished_at": now},
+        )
+        ours = deliveries.c.batch_id == batch.id
+        ledger.spend(session, batch.account_id, ours)
+        _planned_to(session, ours, {"status": "unknown", "at": now})
+    else:
+        _change_batch(
+            session, batch.id, {"status": "cancelled", "error": row.error, "finished_at": now}
+        )
+        ours = sa.and_(deliveries.c.batch_id == batch.id, deliveries.c.status == "planned")
+        run_status = session.execute(
+            sa.select(campaign_runs.c.status).where(campaign_runs.c.id == batch.run_id)
+        ).scalar_one()
+        if row.status == "cancelled" or run_status == "cancelled":
+            sending.skip(session, batch.account_id, ours, "cancelled", now)
+        else:
+            # its month was over: back to waiting; the next wave takes slots of the new month
+            session.execute(
+                sa.update(deliveries).where(ours).values(batch_id=None, queued_at=None, at=now)
+            )
+
+
+def _batch_accepted(session: Session, batch: Any, row: Any, now: datetime) -> None:
+    receipt = row.receipt or {}
+    msg_id = receipt.get("msg_id")
+    taken = (
+        session.execute(
+            sa.select(mass_batches.c.id).where(
+                mass_batches.c.account_id == batch.account_id,
+                mass_batches.c.msg_id == msg_id,
+                mass_batches.c.id != batch.id,
+            )
+        ).first()
+        if msg_id
+        else None
+    )
+    submitted_at = row.sent_at or now
+    values: dict[str, Any] = {"submitted_at": submitted_at}
+    if taken is None and msg_id:
+        values |= {
+            "status": "submitted",
+            "msg_id": msg_id,
+            "msg_data_id": receipt.get("msg_data_id"),
+        }
+    elif taken is None:
+        # accepted, but without a number no result can ever be matched to it
+        values |= {"status": "finished", "finished_at": now, "error": "no msg_id"}
+    else:
+        values |= {"status": "unknown", "finished_at": now, "error": "batch_conflict"}
+    _change_batch(session, batch.id, values)
+    _batch_sent(session, batch.account_id, batch, submitted_at)
+    if taken is not None:
+        session.execute(
+            sa.update(campaign_runs)
+            .where(campaign_runs.c.id == batch.run_id, campaign_runs.c.status == "running")
+            .values(status="paused", reason="batch_conflict")
+        )
+
+
+def _batch_sent(session: Session, account_id: int, batch: Any, at: datetime) -> None:
+    ours = deliveries.c.batch_id == batch.id
+    ledger.spend(session, account_id, ours)
+    session.execute(
+        sa.update(deliveries)
+        .where(ours, deliveries.c.status.in_(("planned", "unknown")))
+        .values(status="sent", at=at)
+    )
+    _record_sent(session, ours, at)
+
+
+def _batch_failed(
+    session: Session, account_id: int, batch_id: int, errcode: int | None, now: datetime
+) -> None:
+    """Nobody got it: the slots go back, the deliveries failed."""
+    ours = deliveries.c.batch_id == batch_id
+    ledger.release(session, account_id, ours)
+    session.execute(
+        sa.update(deliveries)
+        .where(ours, deliveries.c.status.in_(("planned", "sent", "unknown")))
+        .values(status="failed", errcode=errcode, at=now)
+    )
+    session.execute(
+        sa.delete(events).where(
+            events.c.source_key.in_(sa.select(_sent_key()).where(deliveries.c.batch_id == batch_id))
+        )
+    )
+
+
+def _record_sent(session: Session, which: sa.ColumnElement[bool], at: datetime) -> None:
+    """The behaviour event ``campaign_sent`` of each of these deliveries, in one statement, once."""
+    rows = (
+        sa.select(
+            deliveries.c.account_id,
+            deliveries.c.follower_id,
+            sa.literal("campaign_sent"),
+            campaigns.c.name,
+            sa.literal(at, db.UtcDateTime()),
+            _sent_key(),
+        )
+        .select_from(
+            deliveries.join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id).join(
+                campaigns, campaigns.c.id == campaign_runs.c.campaign_id
+            )
+        )
+        .where(which, deliveries.c.status == "sent")
+    )
+    statement = db.insert(session, events).from_select(
+        ["account_id", "follower_id", "kind", "key", "at", "source_key"], rows
+    )
+    session.execute(statement.on_conflict_do_nothing())
+
+
+def _sent_key() -> sa.ColumnElement[str]:
+    return sa.literal("campaign_sent:") + sa.cast(deliveries.c.id, sa.Text)
+
+
+def _planned_to(session: Session, which: sa.ColumnElement[bool], values: Mapping[str, Any]) -> None:
+    session.execute(
+        sa.update(deliveries).where(which, deliveries.c.status == "planned").values(**values)
+    )
+
+
+def _change_batch(session: Session, batch_id: int, values: Mapping[str, Any]) -> None:
+    session.execute(sa.update(mass_batches).where(mass_batches.c.id == batch_id).values(**values))
+
+
+def _store_answer(session: Session, batch: Any, answer: str, now: datetime) -> None:
+    still = sa.and_(mass_batches.c.id == batch.id, mass_batches.c.status == "submitted")
+    values: dict[str, Any] = {"checked_at": now}
+    if answer in ("SEND_SUCCESS", "DELETE"):  # what was deleted had gone out
+        values |= {"status": "finished", "result": answer, "finished_at": now}
+    elif answer == "SEND_FAIL":
+        values |= {"status": "failed", "result": answer, "finished_at": now}
+    changed = session.execute(sa.update(mass_batches).where(still).values(**values))
+    if changed.rowcount == 1 and values.get("status") == "failed":
+        _batch_failed(session, batch.account_id, batch.id, None, now)
+
+
+def _finished() -> sa.ColumnElement[bool]:
+    return sa.and_(outbox_rows.c.collected.is_(sa.false()), outbox_rows.c.status.in_(ENDED))
+
+
+def _remember(
+    session: Session, account_id: int, msg_id: str, fields: Mapping[str, Any], now: datetime
+) -> None:
+    db.insert_first(
+        session,
+        external_mass_sends,
+        {
+            "account_id": account_id,
+            "source": "event",
+            "msg_id": msg_id,
+            "audience": UNPLACED,
+            "event": {"MsgID": msg_id, **{name: fields.get(name) for name in EVENT_FIELDS}},
+            "times": 1,
+            "month": month_of(now),
+            "at": now,
+            "total": _number(fields, "TotalCount"),
+            "sent": _number(fields, "SentCount"),
+        },
+    )
+
+
+def _place(session: Session, row: Any, now: datetime) -> bool:
+    """Settle a remembered result on its batch, or hold it to be a send from elsewhere when it cannot be ours."""
+    this = sa.and_(external_mass_sends.c.id == row.id, external_mass_sends.c.audience == UNPLACED)
+    batch = session.execute(
+        sa.select(mass_batches.c.id).where(
+            mass_batches.c.account_id == row.account_id, mass_batches.c.msg_id == row.msg_id
+        )
+    ).first()
+    if batch is not None:
+        session.execute(sa.delete(external_mass_sends).where(this))
+        return settle_batch(session, row.account_id, row.event, now)
+    if row.at > now - PLACE_LATER or _open_calls(session, row.account_id):
+        return False
+    # a send that reached nobody charged nobody
+    failed = _failed(str(row.event.get("Status", "")), row.sent)
+    session.execute(
+        sa.update(external_mass_sends)
+        .where(this)
+        .values(audience="none" if failed else "unknown", event=None)
+    )
+    return True
+
+
+def _open_calls(session: Session, account_id: int) -> bool:
+    """Whether a mass call of the account has no outcome yet, so that a result may still turn out ours."""
+    return (
+        session.execute(
+            sa.select(outbox_rows.c.id)
+            .where(
+                outbox_rows.c.account_id == account_id,
+                outbox_rows.c.purpose == "batch",
+                sa.or_(
+                    outbox_rows.c.status == "sending",
+                    outbox_rows.c.collected.is_(sa.false()),
+                ),
+                outbox_rows.c.attempts > 0,
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
+
+
+def _failed(status: str, sent: int | None) -> bool:
+    """Whether a whole send failed: ``send fail``, ``err(n)``, or nobody was sent to.
+
+    Source: wechat-platform.md 2.3 (read 2026-11).
+    """
+    lowered = status.strip().lower()
+    return lowered.startswith("err") or lowered in ("send fail", "sendfail") or sent == 0
+
+
+def _number(fields: Mapping[str, Any], name: str) -> int | None:
+    text = str(fields.get(name, "")).strip()
+    return int(text) if text.isdecimal() and len(text) < 10 else None
