@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.db import Session, insert_first
+from bot.prepared import Prepared
 from bot.tables.events import events
 
 # what the program itself records; whatever the action `record` names comes on top
@@ -20,7 +21,7 @@ KINDS = (
     "campaign_sent",
     "goal",
 )
-_INSERT = sa.insert(events)
+_INSERT = Prepared(sa.insert(events), [column.name for column in events.c if column.name != "id"])
 
 
 def record(
@@ -52,6 +53,6 @@ def record(
         "source_key": source_key,
     }
     if source_key is None:
-        session.execute(_INSERT, row)
+        _INSERT.run(session, row)
         return True
     return insert_first(session, events, row) is not None

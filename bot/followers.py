@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.clock import month_of
-from bot.db import Session, insert, insert_first
+from bot.db import Session, insert, insert_first, insert_of
+from bot.prepared import Prepared
 from bot.secrets import keyed_hash
 from bot.tables.campaigns import erased_slots, mass_ledger
 from bot.tables.events import events
@@ -60,11 +61,13 @@ class Window:
     expires_at: datetime
 
 
-_FIND = sa.select(followers).where(
-    followers.c.account_id == sa.bindparam("account"),
-    followers.c.open_id == sa.bindparam("open_id"),
+_FIND = Prepared(
+    sa.select(followers).where(
+        followers.c.account_id == sa.bindparam("account"),
+        followers.c.open_id == sa.bindparam("open_id"),
+    )
 )
-_TAGS = (
+_TAGS = Prepared(
     sa.select(tags.c.name)
     .select_from(follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id))
     .where(
@@ -74,24 +77,39 @@ _TAGS = (
         ),
     )
 )
-_FIRED = sa.select(rule_firings.c.rule, rule_firings.c.fired_at).where(
-    rule_firings.c.follower_id == sa.bindparam("follower")
+_FIRED = Prepared(
+    sa.select(rule_firings.c.rule, rule_firings.c.fired_at).where(
+        rule_firings.c.follower_id == sa.bindparam("follower")
+    )
 )
-_ACTIVE = (
+_ACTIVE = Prepared(
     sa.update(followers)
     .where(followers.c.id == sa.bindparam("follower"))
     .values(last_active_at=sa.bindparam("moment"))
 )
-_MESSAGE = (
+_MESSAGE = Prepared(
     sa.update(followers)
     .where(followers.c.id == sa.bindparam("follower"))
     .values(last_active_at=sa.bindparam("moment"), messages=followers.c.messages + 1)
 )
 
 
+def _opening(dialect: str) -> Any:
+    statement = insert_of(dialect, reply_windows)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["follower_id", "opened_by"],
+        set_={name: new[name] for name in ("opened_at", "expires_at", "left")},
+        where=reply_windows.c.opened_at <= new.opened_at,
+    )
+
+
+_OPEN_WINDOW = Prepared(_opening, reply_windows.c.keys())
+
+
 def find(session: Session, account_id: int, open_id: str) -> Follower | None:
     """The follower with this OpenID, or None."""
-    row = session.execute(_FIND, {"account": account_id, "open_id": open_id}).one_or_none()
+    row = _FIND.first(session, {"account": account_id, "open_id": open_id})
     return _follower(row) if row is not None else None
 
 
@@ -159,6 +177,43 @@ def unsubscribe(session: Session, account_id: int, open_id: str, at: datetime) -
     return follower
 
 
+def left(session: Session, account_id: int, follower_ids: Sequence[int], at: datetime) -> int:
+    """The platform says these do not follow, though no push told us; how many that was news about.
+
+    Who followed after ``at``, the moment the platform was asked, stays.
+    """
+    gone = list(
+        session.execute(
+            sa.update(followers)
+            .where(
+                followers.c.account_id == account_id,
+                followers.c.id.in_(list(follower_ids)),
+                followers.c.subscribed.is_(sa.true()),
+                sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at < at),
+            )
+            .values(subscribed=False, unsubscribed_at=at, handed_over_until=None)
+            .returning(followers.c.id)
+        ).scalars()
+    )
+    if gone:
+        session.execute(sa.delete(reply_windows).where(reply_windows.c.follower_id.in_(gone)))
+        session.execute(sa.delete(platform_tags).where(platform_tags.c.follower_id.in_(gone)))
+        session.execute(
+            sa.insert(events),
+            [
+                {
+                    "account_id": account_id,
+                    "follower_id": follower,
+                    "kind": "unsubscribe",
+                    "at": at,
+                    "data": {"source": "sync"},
+                }
+                for follower in gone
+            ],
+        )
+    return len(gone)
+
+
 def touched(session: Session, follower_id: int, at: datetime, scene: str) -> None:
     """A scan by somebody who follows already: the last touch, never the first source."""
     session.execute(
@@ -170,17 +225,17 @@ def touched(session: Session, follower_id: int, at: datetime, scene: str) -> Non
 
 def active(session: Session, follower_id: int, at: datetime, *, message: bool = False) -> None:
     """The follower did something; ``message`` counts one more message."""
-    session.execute(_MESSAGE if message else _ACTIVE, {"follower": follower_id, "moment": at})
+    (_MESSAGE if message else _ACTIVE).run(session, {"follower": follower_id, "moment": at})
 
 
 def tag_names(session: Session, follower_id: int, at: datetime) -> frozenset[str]:
     """Names of the tags the follower has at a moment."""
-    return frozenset(session.execute(_TAGS, {"follower": follower_id, "at": at}).scalars())
+    return frozenset(row.name for row in _TAGS.rows(session, {"follower": follower_id, "at": at}))
 
 
 def last_fired(session: Session, follower_id: int) -> dict[str, datetime]:
     """When each rule with a cooldown last won for this follower."""
-    return {row.rule: row.fired_at for row in session.execute(_FIRED, {"follower": follower_id})}
+    return {row.rule: row.fired_at for row in _FIRED.rows(session, {"follower": follower_id})}
 
 
 def fired(
@@ -204,9 +259,8 @@ def open_window(
 ) -> None:
     """Open or reset the reply window that an act opens. A push older than the window we know changes nothing."""
     length, allowance = WINDOWS[opened_by]
-    statement = _window_statement(session)
-    session.execute(
-        statement,
+    _OPEN_WINDOW.run(
+        session,
         {
             "account_id": account_id,
             "follower_id": follower_id,
@@ -453,15 +507,6 @@ def _create(
 
 def _erased_key(column: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
     return sa.literal("erased:") + sa.cast(column, sa.Text)
-
-
-def _window_statement(session: Session) -> Any:
-    statement = insert(session, reply_windows)
-    return statement.on_conflict_do_update(
-        index_elements=["follower_id", "opened_by"],
-        set_={name: statement.excluded[name] for name in ("opened_at", "expires_at", "left")},
-        where=reply_windows.c.opened_at <= statement.excluded.opened_at,
-    )
 
 
 def _follower(row: Any) -> Follower:

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.accounts import Account
-from bot.db import Session, insert_first
+from bot.db import Session, insert_of
+from bot.prepared import Prepared
 from bot.tables.inbox import inbound
 from bot.wechat.message import Message
 from rules.facts import Facts
@@ -49,7 +50,20 @@ class Answer:
     repeated: bool = False
 
 
-_FINISH = (
+_RECORD_COLUMNS = (
+    "account_id",
+    "dedupe_key",
+    "kind",
+    "message",
+    "sent_at",
+    "received_at",
+    "status",
+)
+_RECORD = Prepared(
+    lambda dialect: insert_of(dialect, inbound).on_conflict_do_nothing().returning(inbound.c.id),
+    _RECORD_COLUMNS,
+)
+_FINISH = Prepared(
     sa.update(inbound)
     .where(inbound.c.id == sa.bindparam("push"))
     .values(
@@ -70,19 +84,16 @@ def record(
     session: Session, account: Account, message: Message, received_at: datetime
 ) -> int | None:
     """Insert a push first: its id, or None when the same push is here already (or just being handled)."""
-    return insert_first(
-        session,
-        inbound,
-        {
-            "account_id": account.id,
-            "dedupe_key": message.dedupe_key(account.id),
-            "kind": message.kind,
-            "message": message.to_json(),
-            "sent_at": message.sent_at,
-            "received_at": received_at,
-            "status": NEW,
-        },
+    values = (
+        account.id,
+        message.dedupe_key(account.id),
+        message.kind,
+        message.to_json(),
+        message.sent_at,
+        received_at,
+        NEW,
     )
+    return _RECORD.scalar(session, dict(zip(_RECORD_COLUMNS, values, strict=True)))
 
 
 def answer_again(session: Session, account: Account, message: Message) -> Answer:
@@ -110,8 +121,8 @@ def finish(
     milliseconds: float,
 ) -> None:
     """Store what was decided about a push and what was answered."""
-    session.execute(
-        _FINISH,
+    _FINISH.run(
+        session,
         {
             "push": push_id,
             "follower": follower_id,

@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from bot import logs
 from bot.db import Session, insert, insert_first
 from bot.errors import Invalid, Refused
+from bot.prepared import Prepared
 from bot.tables.rulebooks import rulebook_heads, rulebooks, rules
 from rules.model import Rulebook, load
 
 Json = dict[str, Any]
 EMPTY = load({"rules": [], "fallback": None})
-_HEAD = sa.select(rulebook_heads.c.number).where(
-    rulebook_heads.c.account_id == sa.bindparam("account")
+_HEAD = Prepared(
+    sa.select(rulebook_heads.c.number).where(rulebook_heads.c.account_id == sa.bindparam("account"))
 )
 
 
@@ -33,7 +34,7 @@ class Rulebooks:
 
     def current(self, session: Session, account_id: int) -> Rulebook:
         """The rulebook in force, compiled at most once a number."""
-        number = session.execute(_HEAD, {"account": account_id}).scalar()
+        number = _HEAD.scalar(session, {"account": account_id})
         if number is None:
             return EMPTY
         known = self._compiled.get(account_id)
@@ -71,7 +72,7 @@ def snapshot(session: Session, account_id: int, number: int) -> Json:
 
 def head(session: Session, account_id: int) -> int:
     """The number in force; 0 before the first."""
-    return int(session.execute(_HEAD, {"account": account_id}).scalar() or 0)
+    return int(_HEAD.scalar(session, {"account": account_id}) or 0)
 
 
 def drafts(session: Session, account_id: int) -> Sequence[sa.Row[Any]]:

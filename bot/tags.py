@@ -2,18 +2,33 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
-from bot.db import Session, insert
+from bot.db import Session, insert, insert_of
+from bot.prepared import Prepared
 from bot.tables.followers import follower_tags, tags
 
 FAMILIES = ("客户信息", "价值", "消费互动", "营销互动")
 DEFAULT_FAMILY = "营销互动"
 
-_FIND = sa.select(tags.c.id, tags.c.expires_after_days).where(
-    tags.c.account_id == sa.bindparam("account"), tags.c.name == sa.bindparam("name")
+_FIND = Prepared(
+    sa.select(tags.c.id, tags.c.expires_after_days).where(
+        tags.c.account_id == sa.bindparam("account"), tags.c.name == sa.bindparam("name")
+    )
 )
+
+
+def _giving(dialect: str) -> Any:
+    statement = insert_of(dialect, follower_tags)
+    return statement.on_conflict_do_update(
+        index_elements=["follower_id", "tag_id"],
+        set_={"expires_at": statement.excluded.expires_at},
+    )
+
+
+_GIVE = Prepared(_giving, follower_tags.c.keys())
 
 
 def ensure(
@@ -26,7 +41,7 @@ def ensure(
     expires_after_days: int | None = None,
 ) -> int:
     """The id of a tag, made if there is none by this name. An existing one keeps its settings."""
-    found = session.execute(_FIND, {"account": account_id, "name": name}).one_or_none()
+    found = _FIND.first(session, {"account": account_id, "name": name})
     if found is not None:
         return int(found.id)
     statement = insert(session, tags).values(
@@ -37,7 +52,9 @@ def ensure(
         expires_after_days=expires_after_days,
     )
     session.execute(statement.on_conflict_do_nothing())
-    return int(session.execute(_FIND, {"account": account_id, "name": name}).one().id)
+    made = _FIND.first(session, {"account": account_id, "name": name})
+    assert made is not None
+    return int(made.id)
 
 
 def add(
@@ -54,15 +71,11 @@ def add(
     ``origin`` says what did it (``rule:领券``, ``scene:wb_bio``, ``import``), ``caused_by`` which push.
     """
     for name in names:
-        found = session.execute(_FIND, {"account": account_id, "name": name}).one_or_none()
+        found = _FIND.first(session, {"account": account_id, "name": name})
         tag_id = found.id if found is not None else ensure(session, account_id, name)
         days = found.expires_after_days if found is not None else None
-        statement = insert(session, follower_tags)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["follower_id", "tag_id"],
-                set_={"expires_at": statement.excluded.expires_at},
-            ),
+        _GIVE.run(
+            session,
             {
                 "account_id": account_id,
                 "follower_id": follower_id,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from bot import events
 from bot.db import Session, insert_first
+from bot.prepared import Prepared
 from bot.secrets import sign, signed
 from bot.tables.campaigns import campaigns
 from bot.tables.followers import followers
@@ -17,8 +18,10 @@ from bot.tables.tracking import clicks, links, scenes
 EVERYBODY = 0  # the follower id of a shared link, in mass content
 _SIGNATURE = 8  # bytes; a guess hits once in 10^19
 _NUMBER = 8
-_SCENE_TAGS = sa.select(scenes.c.tags).where(
-    scenes.c.account_id == sa.bindparam("account"), scenes.c.key == sa.bindparam("scene")
+_SCENE_TAGS = Prepared(
+    sa.select(scenes.c.tags).where(
+        scenes.c.account_id == sa.bindparam("account"), scenes.c.key == sa.bindparam("scene")
+    )
 )
 
 # requests that no follower made; lower case parts of the user agent
@@ -117,7 +120,7 @@ def scene_tags(session: Session, account_id: int, scene: str) -> list[str]:
     """Names of the tags a QR scene gives; a scene nobody defined gives none."""
     if not scene:
         return []
-    found = session.execute(_SCENE_TAGS, {"account": account_id, "scene": scene}).scalar()
+    found = _SCENE_TAGS.scalar(session, {"account": account_id, "scene": scene})
     return list(found or [])
 
 
