@@ -15,12 +15,25 @@ Mention = tuple[str, str, str]
 def names_in(parts: Iterable[tuple[str, Part]]) -> set[Mention]:
     """(kind, name, dotted place) of (dotted place, part). Placeholders of contents count as fields."""
     found: set[Mention] = set()
-    for place, part in parts:
+    listed = list(parts)
+    groups = {(_owner(place), name) for place, part in listed for name in _groups(part.params)}
+    for place, part in listed:
         for attribute, shown, kind in _declared(type(part.params)):
             found |= {(kind, name, f"{place}.{shown}") for name in _texts(part.params, attribute)}
         for name in _fields_of(part.params):
-            found.add(("field", name, place))
+            if (_owner(place), name) not in groups:
+                found.add(("field", name, place))
     return found
+
+
+def _owner(place: str) -> str:
+    """``rules.3`` of ``rules.3.then.0.reply``: what a rule captures is known in its own actions only."""
+    return ".".join(place.split(".")[:2])
+
+
+def _groups(params: Params) -> Iterable[str]:
+    compiled = getattr(params, "compiled", None)
+    return compiled.groupindex if compiled is not None else ()
 
 
 @cache
