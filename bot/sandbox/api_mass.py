@@ -1,31 +1,22 @@
 """Mass sends: who may, what, how often, and the same call twice. Source: wechat-platform.md 8 (read 2026-11)."""
 
-import hashlib
 import json
-from datetime import UTC, datetime
 from typing import Any
 
-from bot.clock import day_of
-from bot.sandbox import mass_jobs, media
+from bot.sandbox import mass_jobs, mass_rules, media
 from bot.sandbox.accounts import Account
 from bot.sandbox.calls import Call, Json, endpoint, ok, present, text_of
 from bot.sandbox.limits import (
-    CLIENT_MSG_ID_BYTES,
-    CLIENT_MSG_ID_RETRY_SECONDS,
-    CLIENT_MSG_ID_SECONDS,
     MASS_IMAGES,
     MASS_OPEN_IDS,
     MASS_OPEN_IDS_LEAST,
     MASS_SPEEDS,
     MASS_TEXT_CHARACTERS,
-    SUBSCRIPTION_MASS_PER_DAY,
     SYSTEM_TAG_IDS,
     TEXT_BYTES,
-    TO_ALL_PER_DAY,
-    TO_ALL_PER_MONTH,
 )
 from bot.sandbox.refusal import Refusal
-from bot.sandbox.world import World, month_at, show
+from bot.sandbox.world import World, show
 
 RETIRED = "wxcard"
 
@@ -59,69 +50,6 @@ def content(world: World, account: Account, body: Json, preview: bool = False) -
     if kind == RETIRED:
         raise Refusal(45113, "cards can no longer be sent")
     raise Refusal(40008, "invalid message type")
-
-
-def _client_id(call: Call, audience: Any, body: Json) -> str:
-    """The caller's clientmsgid, or the digest of audience and content the platform makes."""
-    given = body.get("clientmsgid")
-    if given is None or given == "":
-        text = json.dumps([audience, {k: body[k] for k in body if k != "touser"}], sort_keys=True)
-        return "digest:" + hashlib.sha256(text.encode()).hexdigest()
-    if not isinstance(given, str) or len(given.encode()) > CLIENT_MSG_ID_BYTES:
-        raise Refusal(45067)
-    return given
-
-
-def _once(world: World, account: Account, client_id: str) -> None:
-    """Refuse what was already submitted in the last 24 hours.
-
-    Raises:
-        Refusal: 45065 with the old id; 45066 when its answer was lost less than a minute ago.
-    """
-    now = world.now()
-    row = world.store.one(
-        "SELECT * FROM client_ids WHERE account_id = ? AND client_id = ? AND at > ?",
-        account.id,
-        client_id,
-        now - CLIENT_MSG_ID_SECONDS,
-    )
-    if row is None:
-        return
-    if row["lost"] and now - row["tried_at"] < CLIENT_MSG_ID_RETRY_SECONDS:
-        raise Refusal(45066)
-    raise Refusal(45065, msg_id=row["job_id"])
-
-
-def _sent_since(world: World, account: Account, audiences: tuple[str, ...]) -> tuple[int, int]:
-    """Submitted sends of these audiences today and this month."""
-    marks = ", ".join("?" * len(audiences))
-    rows = world.store.all(
-        "SELECT submitted_at FROM mass_jobs WHERE account_id = ? AND submitted_at > ?"  # noqa: S608
-        f" AND audience IN ({marks})",
-        account.id,
-        world.now() - 32 * 86_400,
-        *audiences,
-    )
-    today, month = day_of(world.moment()), month_at(world.now())
-    times = [row["submitted_at"] for row in rows]
-    return (
-        sum(day_of(datetime.fromtimestamp(each, UTC)) == today for each in times),
-        sum(month_at(each) == month for each in times),
-    )
-
-
-def _quota(world: World, account: Account, to_all: bool) -> None:
-    """Raises: Refusal: 45028. Source: wechat-platform.md 8.4; where the guides differ, both rules hold."""
-    if account.kind == "subscription":
-        if _sent_since(world, account, ("tag", "all"))[0] >= SUBSCRIPTION_MASS_PER_DAY:
-            raise Refusal(45028)
-        if to_all and _sent_since(world, account, ("site",))[0]:
-            raise Refusal(45028)
-        return
-    if to_all:
-        day, month = _sent_since(world, account, ("all", "site"))
-        if day >= TO_ALL_PER_DAY or month >= TO_ALL_PER_MONTH:
-            raise Refusal(45028)
 
 
 def _submit(world: World, call: Call, audience: str, seen: Json, client_id: str) -> int:
@@ -164,8 +92,8 @@ def send(world: World, call: Call) -> Json:
         raise Refusal(40130)
     if len(open_ids) != len(touser):
         raise Refusal(40031)  # blanks, numbers or the same one twice
-    client_id = _client_id(call, sorted(open_ids), body)
-    _once(world, call.me, client_id)
+    client_id = mass_rules.client_id(sorted(open_ids), body)
+    mass_rules.once(world, call.me, client_id)
     seen = content(world, call.me, body)
     number = _submit(world, call, "open_ids", seen, client_id)
     mass_jobs.target_open_ids(world, number, open_ids)
@@ -192,8 +120,8 @@ def send_all(world: World, call: Call) -> Json:
     tag_id = chosen.get("tag_id")
     if not to_all and (not isinstance(tag_id, int) or isinstance(tag_id, bool)):
         raise Refusal(40008, "invalid filter")
-    client_id = _client_id(call, chosen, body)
-    _once(world, call.me, client_id)
+    client_id = mass_rules.client_id(chosen, body)
+    mass_rules.once(world, call.me, client_id)
     if not to_all and tag_id not in SYSTEM_TAG_IDS:
         found = world.store.one(
             "SELECT id FROM tags WHERE account_id = ? AND id = ?", call.me.id, tag_id
@@ -201,7 +129,7 @@ def send_all(world: World, call: Call) -> Json:
         if found is None:
             raise Refusal(40152)
     seen = content(world, call.me, body)
-    _quota(world, call.me, to_all)
+    mass_rules.quota(world, call.me, to_all)
     number = _submit(world, call, "all" if to_all else "tag", seen, client_id)
     if to_all:
         mass_jobs.target_all(world, call.me, number)

@@ -17,6 +17,7 @@ from bot.sandbox.limits import (
     UPLOADIMG_BYTES,
 )
 from bot.sandbox.refusal import Refusal
+from bot.sandbox.state import Row
 from bot.sandbox.world import World, secret
 
 TOO_BIG = {"image": 40009, "voice": 40010, "video": 40011, "thumb": 40012}
@@ -130,21 +131,26 @@ def count_material(world: World, call: Call) -> Json:
     return {f"{kind}_count": _count(world, call, kind) for kind in kinds}
 
 
-@endpoint("/cgi-bin/material/batchget_material", needs="materials", quota=None)
-def list_material(world: World, call: Call) -> Json:
-    body = call.json()
+def _page(world: World, call: Call, body: Json, kind: str) -> tuple[list[Row], int]:
+    """``count`` permanent items from ``offset``, newest first, and how many there are."""
     count = body.get("count")
     if not isinstance(count, int) or not 1 <= count <= LIST_COUNT:
         raise Refusal(45162, "invalid count")
-    kind = str(body.get("type", ""))
     rows = world.store.all(
-        "SELECT media_id, name, made_at, extra FROM media WHERE account_id = ? AND kind = ? AND permanent"
-        " ORDER BY made_at DESC, media_id LIMIT ? OFFSET ?",
+        "SELECT media_id, name, made_at, extra FROM media WHERE account_id = ? AND kind = ?"
+        " AND permanent ORDER BY made_at DESC, media_id LIMIT ? OFFSET ?",
         call.me.id,
         kind,
         count,
         int(body.get("offset", 0)),
     )
+    return rows, _count(world, call, kind)
+
+
+@endpoint("/cgi-bin/material/batchget_material", needs="materials", quota=None)
+def list_material(world: World, call: Call) -> Json:
+    body = call.json()
+    rows, total = _page(world, call, body, str(body.get("type", "")))
     items = [
         {
             "media_id": row["media_id"],
@@ -154,7 +160,7 @@ def list_material(world: World, call: Call) -> Json:
         }
         for row in rows
     ]
-    return {"total_count": _count(world, call, kind), "item_count": len(items), "item": items}
+    return {"total_count": total, "item_count": len(items), "item": items}
 
 
 @endpoint("/cgi-bin/draft/add", needs="materials", quota="draft/add")
@@ -189,6 +195,20 @@ def get_draft(world: World, call: Call) -> Json:
 @endpoint("/cgi-bin/draft/count", "GET", needs="materials", quota="draft/count")
 def count_drafts(world: World, call: Call) -> Json:
     return {"total_count": _count(world, call, "news")}
+
+
+@endpoint("/cgi-bin/draft/batchget", needs="materials", quota="draft/batchget")
+def list_drafts(world: World, call: Call) -> Json:
+    rows, total = _page(world, call, call.json(), "news")
+    items = [
+        {
+            "media_id": row["media_id"],
+            "content": {"news_item": json.loads(row["extra"])["articles"]},
+            "update_time": int(row["made_at"]),
+        }
+        for row in rows
+    ]
+    return {"total_count": total, "item_count": len(items), "item": items}
 
 
 @endpoint("/cgi-bin/draft/delete", needs="materials", quota="draft/delete")

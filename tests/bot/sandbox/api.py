@@ -55,7 +55,6 @@ class Api:
         self.pushed.clear()
         self.http = requests.Session()
         mount(self.http, BASE, create_app(self.platform))
-        self._tokens: dict[str, str] = {}
 
     def _deliver(self, url: str, body: bytes, content_type: str) -> tuple[int, bytes]:
         self.pushed.append((url, body))
@@ -64,13 +63,9 @@ class Api:
         return self.answer
 
     def token(self, app_id: str = SERVICE) -> str:
-        if app_id not in self._tokens:
-            self._tokens[app_id] = self.raw(
-                "POST",
-                "/cgi-bin/stable_token",
-                {"grant_type": "client_credential", "appid": app_id, "secret": SECRET},
-            )["access_token"]
-        return self._tokens[app_id]
+        """The token of this moment; the platform gives the same one while it lives."""
+        words = {"grant_type": "client_credential", "appid": app_id, "secret": SECRET}
+        return str(self.raw("POST", "/cgi-bin/stable_token", words)["access_token"])
 
     def raw(self, method: str, path: str, body: Any = None, **params: Any) -> dict[str, Any]:
         data = (

@@ -276,9 +276,7 @@ def test_an_account_without_the_right_is_told_48001(
 
 
 @pytest.mark.parametrize("api_name", sorted(limits.DAILY))
-def test_a_used_up_daily_quota_is_told_45009(
-    api: Api, api_name: str
-) -> None:
+def test_a_used_up_daily_quota_is_told_45009(api: Api, api_name: str) -> None:
     paths = {  # one path of each counted API: section 14
         "token": ("GET", "/cgi-bin/token"),
         "stable_token": ("POST", "/cgi-bin/stable_token"),
