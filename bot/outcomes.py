@@ -6,7 +6,7 @@ from typing import Any
 
 from bot import logs
 from bot.clock import day_of, start_of_day
-from bot.errors import Refused, WeChatError
+from bot.errors import Invalid, Refused, WeChatError
 
 FIRST_WAIT = 10.0  # seconds; doubles with every try
 LONGEST_WAIT = 3600.0
@@ -62,13 +62,13 @@ def after_problem(problem: Exception, situation: Situation, now: datetime) -> Ou
     """What a failed call means for its row.
 
     1. 45065: the platform has this clientmsgid, so it was submitted: sent.
-    2. Refused by ourselves: nothing left the house: failed.
+    2. Refused by ourselves (our checks, our content): nothing left the house: failed.
     3. No answer, or one that leaves the outcome open, or any error that is not the platform's.
     4. A permanent error: failed; but after an earlier call without answer nobody knows.
     5. A temporary error: wait.
     """
     error = logs.clean(str(problem) or type(problem).__name__)[:ERROR_CHARACTERS]
-    if isinstance(problem, Refused):
+    if isinstance(problem, Refused | Invalid):
         return Outcome("unknown" if situation.unanswered else "failed", error)
     if not isinstance(problem, WeChatError):
         return no_answer(situation, now, error=f"{type(problem).__name__}: {error}")
@@ -76,9 +76,9 @@ def after_problem(problem: Exception, situation: Situation, now: datetime) -> Ou
         return succeeded(_receipt_of_repeat(problem))
     if never_left(problem):
         return later(error, situation, now)
-    if problem.errcode is None:
+    if problem.errcode is None and not problem.permanent:
         return no_answer(situation, now, error=error)
-    if situation.repeatable and problem.errcode in MASS_OUTCOME_UNKNOWN:
+    if situation.repeatable and _open_outcome(problem):
         return no_answer(situation, now, error=error, errcode=problem.errcode)
     if problem.errcode == NO_MASS_QUOTA and situation.account_kind == "subscription":
         return _wait(problem, error, situation, now)  # one send a day: the next one is tomorrow's
@@ -107,6 +107,10 @@ def too_late(situation: Situation, moment: datetime) -> bool:
 def never_left(problem: WeChatError) -> bool:
     """Whether the request cannot have reached the platform (no connection), so that a repeat is safe."""
     return problem.errcode is None and problem.action == "retry"
+
+
+def _open_outcome(problem: WeChatError) -> bool:
+    return problem.action == "unknown" or problem.errcode in MASS_OUTCOME_UNKNOWN
 
 
 def wait_seconds(attempts: int) -> float:
