@@ -22,7 +22,7 @@ from bot.as_code.pull import Existing, existing
 from bot.as_code.reading import Problem, Source, read
 from bot.campaigns import ledger
 from bot.db import Session
-from bot.errors import Refused
+from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.events import events
 from bot.tables.followers import follower_tags, tags
@@ -42,6 +42,11 @@ class Prepared:
     existing: Existing | None = None
     files: list[File] = field(default_factory=list)
     prune: bool = False
+    source: Source = field(default_factory=Source)
+
+    def at(self, problem: Invalid) -> Problem:
+        """A problem that only writing showed, with its line."""
+        return self.source.problem(problem.field, problem.message)
 
 
 def prepare(
@@ -102,7 +107,7 @@ def prepare(
         prune=prune,
         tags_in_use=in_use,
     )
-    return Prepared([], wanted, made, account, known, fresh, prune)
+    return Prepared([], wanted, made, account, known, fresh, prune, source)
 
 
 def apply(

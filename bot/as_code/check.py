@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from bot import events
+from bot import events, menus
 from bot.as_code import files
 from bot.as_code.document import Json, Wanted
 from bot.as_code.files import File
@@ -15,7 +15,6 @@ from bot.as_code.reading import Problem, Source
 from bot.audiences import segments
 from bot.campaigns import definitions
 from bot.clock import parse_moment
-from bot.wechat import menu
 from rules import model
 
 LABELS = {
@@ -72,7 +71,7 @@ def check(source: Source, wanted: Wanted, context: Context) -> Checked:
             wrong = [(f"{place}.at", "is more than 10 minutes past")]
         broken += wrong
         found += [source.problem(*item) for item in wrong]
-    _menus(source, wanted, found)
+    _menus(source, wanted, context, found)
     if not broken:
         result.wanted = canonical(wanted)
     _references(source, result.wanted, context, broken, found)
@@ -150,16 +149,11 @@ def _renames(source: Source, wanted: Wanted, context: Context, found: list[Probl
             )
 
 
-def _menus(source: Source, wanted: Wanted, found: list[Problem]) -> None:
-    if wanted.menu is not None:
-        found += [source.problem(f"menu.{p}", m) for p, m in menu.problems(wanted.menu)]
-    for index, personal in enumerate(wanted.personal_menus or []):
-        place = f"personal_menus.{index}.menu"
-        found += [source.problem(f"{place}.{p}", m) for p, m in menu.problems(personal["menu"])]
-    if wanted.personal_menus and "menu" in wanted.given and wanted.menu is None:
-        found.append(
-            source.problem("personal_menus", "the platform wants a menu for everybody first")
-        )
+def _menus(source: Source, wanted: Wanted, context: Context, found: list[Problem]) -> None:
+    stored = context.existing
+    menu = wanted.menu if "menu" in wanted.given or stored is None else stored.menu
+    for place, message in menus.problems(menu, wanted.personal_menus or []):
+        found.append(source.problem(place, message))
 
 
 def _references(

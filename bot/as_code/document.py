@@ -28,8 +28,8 @@ from bot.params import Name, Params, Words
 Json = dict[str, Any]
 SECTIONS = ("tags", "scenes", "rules", "segments", "campaigns")  # lists whose items have names
 SECRETS = ("app_secret", "token", "aes_key")
-# Source: wechat-platform.md, tags: 100 an account
-SYNCED_TAGS = 100
+# Source: wechat-platform.md 6: 100 tags an account, 30 bytes a name (the stricter reading)
+SYNCED_TAGS, SYNCED_NAME_BYTES = 100, 30
 SCENE_SECONDS = 2_592_000  # what a temporary QR code lives at most: 30 days
 
 
@@ -95,8 +95,10 @@ class TagPart(Params):
 
     @model_validator(mode="after")
     def _fits_the_platform(self) -> "TagPart":
-        if self.sync and len(self.name) > 30:
-            raise ValueError("a synced tag's name has at most 30 characters")
+        if self.sync and len(self.name.encode()) > SYNCED_NAME_BYTES:
+            raise ValueError(
+                f"a synced tag's name has at most {SYNCED_NAME_BYTES} bytes (about 10 Chinese characters)"
+            )
         return self
 
 

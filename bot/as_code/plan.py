@@ -136,8 +136,8 @@ def _section(
         renamed = old is not None and old in known and name not in known
         if renamed and old is not None:
             gone.add(old)
-            details = [f"was: {old}", *_differences(known[old], item, skip=("name", "key"))]
-            yield Change(CHANGED, kind, name, tuple(details))
+            changed = _differences(known[old], item, skip=("name", "key"))
+            yield Change(CHANGED, kind, name, (f"was: {old}", *changed))
         elif name not in known:
             yield Change(NEW, kind, name)
         elif details := tuple(_differences(known[name], item, skip=_unsaid(section, item))):

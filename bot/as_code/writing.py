@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import accounts, rulebook
+from bot import accounts, menus, rulebook
 from bot.as_code.document import Json, Wanted
 from bot.as_code.files import File
 from bot.as_code.plan import GONE
@@ -15,7 +15,8 @@ from bot.as_code.pull import Existing
 from bot.audiences import segments
 from bot.campaigns import definitions
 from bot.db import Session, upsert
-from bot.tables.accounts import media, menus
+from bot.tables.accounts import media
+from bot.tables.accounts import menus as menus_table
 from bot.tables.audiences import segments as segments_table
 from bot.tables.campaigns import campaigns
 from bot.tables.followers import rule_firings, tags
@@ -175,12 +176,13 @@ def write_rules(
 
 
 def write_menus(session: Session, account_id: int, wanted: Wanted) -> None:
-    values: Json = {}
-    if "menu" in wanted.given:
-        values["menu"] = wanted.menu
-    if "personal_menus" in wanted.given:
-        values["personal"] = wanted.personal_menus
-    upsert(session, menus, {"account_id": account_id} | values, key=["account_id"])
+    stored = menus.get(session, account_id)
+    menus.save(
+        session,
+        account_id,
+        wanted.menu if "menu" in wanted.given else stored.menu,
+        (wanted.personal_menus or []) if "personal_menus" in wanted.given else stored.personal,
+    )
 
 
 def write_campaigns(
@@ -282,12 +284,14 @@ def _mentions(session: Session, account_id: int, kind: str, old: str, new: str) 
             lambda names: [new if n == old else n for n in names],
         )
         row = session.execute(
-            sa.select(menus).where(menus.c.account_id == account_id)
+            sa.select(menus_table).where(menus_table.c.account_id == account_id)
         ).one_or_none()
         if row is not None and row.personal:
             personal = [{**p, "tag": new if p["tag"] == old else p["tag"]} for p in row.personal]
             session.execute(
-                sa.update(menus).where(menus.c.account_id == account_id).values(personal=personal)
+                sa.update(menus_table)
+                .where(menus_table.c.account_id == account_id)
+                .values(personal=personal)
             )
     if kind == "segment":
         session.execute(

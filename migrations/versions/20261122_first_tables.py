@@ -242,11 +242,19 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("msg_id", sa.Text(), nullable=True),
         sa.Column("audience", sa.Text(), nullable=False),
+        sa.Column(
+            "event",
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True), "postgresql"
+            ),
+            nullable=True,
+        ),
         sa.Column("times", sa.Integer(), nullable=False),
         sa.Column("month", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("total", sa.Integer(), nullable=True),
         sa.Column("sent", sa.Integer(), nullable=True),
+        sa.Column("covered_to", sa.BigInteger(), nullable=True),
         sa.Column("stated_by", sa.Text(), nullable=True),
         sa.Column("stated_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
@@ -394,7 +402,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_media_account_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_media")),
         sa.UniqueConstraint(
-            "account_id", "sha256", "kind", name=op.f("uq_media_account_id_sha256_kind")
+            "account_id",
+            "sha256",
+            "kind",
+            "name",
+            name=op.f("uq_media_account_id_sha256_kind_name"),
         ),
     )
     op.create_table(
@@ -870,6 +882,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("first_try_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("unanswered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "receipt",
@@ -894,6 +907,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("key", name=op.f("uq_outbox_key")),
     )
+    op.create_index("ix_outbox_claim", "outbox", ["status", "purpose", "not_before"], unique=False)
     op.create_index("ix_outbox_collect", "outbox", ["collected", "status"], unique=False)
     op.create_index("ix_outbox_due", "outbox", ["status", "not_before"], unique=False)
     op.create_index("ix_outbox_purpose", "outbox", ["purpose", "purpose_id"], unique=False)
@@ -1000,6 +1014,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.Text(), nullable=True),
         sa.Column("wave", sa.Integer(), nullable=False),
         sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("queued_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("slot", sa.Text(), nullable=True),
         sa.Column("month", sa.Text(), nullable=True),
         sa.Column("errcode", sa.Integer(), nullable=True),
@@ -1102,6 +1117,7 @@ def downgrade() -> None:
     op.drop_index("ix_outbox_purpose", table_name="outbox")
     op.drop_index("ix_outbox_due", table_name="outbox")
     op.drop_index("ix_outbox_collect", table_name="outbox")
+    op.drop_index("ix_outbox_claim", table_name="outbox")
     op.drop_table("outbox")
     op.drop_index("ix_mass_ledger_account_month", table_name="mass_ledger")
     op.drop_table("mass_ledger")

@@ -1,0 +1,1 @@
+"""The command ``qunfen``, one module an area. ``bot.cli`` puts them together."""

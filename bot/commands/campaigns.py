@@ -1,0 +1,235 @@
+"""campaigns list, show, approve, pause, resume, cancel."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+import sqlalchemy as sa
+
+from bot import accounts, operators, overview
+from bot.campaigns import definitions, sending
+from bot.campaigns.status import OPEN_RUNS, explain
+from bot.commands.shared import (
+    Commands,
+    Tool,
+    doc,
+    json_option,
+    pass_tool,
+    print_json,
+    print_rows,
+    say,
+    shown,
+    t,
+)
+from bot.db import Session
+from bot.errors import Refused
+from bot.tables.campaigns import campaign_runs, deliveries
+
+
+@click.group(
+    "campaigns",
+    cls=Commands,
+    help=doc("营销活动。", "Campaigns.", "qunfen campaigns list muyan"),
+)
+def campaigns_group() -> None:
+    pass
+
+
+@campaigns_group.command(
+    "list",
+    help=doc("列出活动。", "List campaigns.", "qunfen campaigns list muyan --json"),
+)
+@click.argument("account")
+@json_option
+@pass_tool
+def list_campaigns(tool: Tool, account: str, as_json: bool) -> None:
+    with tool.reading() as session:
+        found = accounts.get(session, account)
+        lines = overview.campaign_lines(session, found.id, limit=1000)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": line.name,
+            "status": line.status,
+            "segment": line.segment,
+            "next_due_at": line.next_due_at,
+            "run": line.run_status,
+            "waits_for": explain(line.run_reason, t("zh", "en")) if line.run_reason else None,
+            "sent": line.counts.get("sent", 0),
+            "guided": line.guided,
+            "target": line.target,
+        }
+        for line in lines
+    ]
+    columns = {
+        "name": t("活动", "Campaign"),
+        "status": t("状态", "Status"),
+        "segment": t("人群", "Segment"),
+        "next_due_at": t("下次执行", "Next run"),
+        "run": t("执行", "Run"),
+        "waits_for": t("等待", "Waits for"),
+        "sent": t("已发", "Sent"),
+        "guided": t("引导", "Guided"),
+    }
+    print_rows(rows, columns, as_json)
+
+
+@campaigns_group.command(
+    "show",
+    help=doc(
+        "一个活动的内容、审批和各次执行；每个粉丝的结果和原因相加等于受众。",
+        "A campaign, its approval and its runs; outcomes and reasons add up to the audience.",
+        "qunfen campaigns show muyan 奈雪8元券",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@json_option
+@pass_tool
+def show(tool: Tool, account: str, name: str, as_json: bool) -> None:
+    with tool.reading() as session:
+        campaign = definitions.get(session, accounts.get(session, account).id, name)
+        runs = [_run_figures(session, row) for row in _runs(session, campaign.id)]
+    value = definitions.document_of(campaign) | {
+        "status": campaign.status,
+        "next_due_at": campaign.next_due_at,
+        "approved_by": list(campaign.approved_by),
+        "approved_people": campaign.approved_people,
+        "approved_slots": campaign.approved_slots,
+        "runs": runs,
+    }
+    if as_json:
+        print_json(value)
+        return
+    for key, item in value.items():
+        if key != "runs":
+            say(f"{key}: {shown(item)}")
+    columns = {
+        "id": "#",
+        "due_at": t("时间", "Due"),
+        "status": t("状态", "Status"),
+        "reason": t("原因", "Reason"),
+        "outcomes": t("结果", "Outcomes"),
+        "skipped": t("跳过的原因", "Skipped because"),
+    }
+    print_rows(runs, columns, False)
+
+
+@campaigns_group.command(
+    "approve",
+    help=doc(
+        "审批：最多这么多人、这么多群发名额。第二位审批人用另一个名字再执行一次。",
+        "Approve for at most so many people and mass slots. A second operator runs it with another name.",
+        "qunfen campaigns approve muyan 奈雪8元券 --by ann --people 5000 --slots 5000",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@click.option("--by", required=True, help=t("后台人员的名字", "the name of an operator"))
+@click.option("--people", type=click.IntRange(1), required=True)
+@click.option("--slots", type=click.IntRange(0), required=True)
+@pass_tool
+def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: int) -> None:
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        approver = next((o for o in operators.every(session) if o.name == by and o.active), None)
+        if approver is None:
+            raise Refused(t(f"没有叫 {by} 的后台人员", f"there is no operator '{by}'"))
+        if approver.role not in ("operator", "lead", "admin"):
+            raise Refused(
+                t(f"{by} 的角色不能审批", f"the role of {by} ({approver.role}) does not approve")
+            )
+        campaign = definitions.get(session, found.id, name)
+        changed = definitions.approve(session, campaign, by, people, slots, tool.now())
+        operators.audit(
+            session,
+            "campaign.approve",
+            name,
+            operator=by,
+            account_id=found.id,
+            after={"people": people, "slots": slots},
+            now=tool.now(),
+        )
+    names = ", ".join(str(item) for item in changed.approved_by)
+    say(t(f"已审批：{names}", f"approved by: {names}"))
+
+
+def _steps() -> None:
+    """pause, resume and cancel differ in one word."""
+    texts = {
+        "pause": (
+            t("暂停正在进行的执行，批次之间生效。", "Pause the run under way, between batches."),
+            sending.pause,
+        ),
+        "resume": (t("恢复暂停的执行。", "Go on with a paused run."), sending.resume),
+        "cancel": (
+            t("取消执行，没发出的名额退回。", "Cancel the run; slots not used are given back."),
+            sending.cancel,
+        ),
+    }
+    for verb, (text, step) in texts.items():
+        campaigns_group.add_command(_step(verb, text, step))
+
+
+def _step(verb: str, text: str, step: Callable[[Session, int, datetime], None]) -> click.Command:
+    def run(tool: Tool, account: str, name: str) -> None:
+        with tool.writing() as session:
+            found = accounts.get(session, account)
+            campaign = definitions.get(session, found.id, name)
+            open_runs = [r for r in _runs(session, campaign.id) if r.status in OPEN_RUNS]
+            if not open_runs:
+                raise Refused(
+                    t(f"活动「{name}」没有进行中的执行", f"campaign '{name}' has no run under way")
+                )
+            for row in open_runs:
+                step(session, row.id, tool.now())
+            operators.audit(
+                session,
+                f"campaign.{verb}",
+                name,
+                operator="cli",
+                account_id=found.id,
+                now=tool.now(),
+            )
+        say(f"{name}: {verb} ✓")
+
+    command = click.argument("account")(click.argument("name")(pass_tool(run)))
+    return click.command(verb, help=text + doc("", "", f"qunfen campaigns {verb} muyan 奈雪8元券"))(
+        command
+    )
+
+
+def _runs(session: Session, campaign_id: int) -> list[Any]:
+    return list(
+        session.execute(
+            sa.select(campaign_runs)
+            .where(campaign_runs.c.campaign_id == campaign_id)
+            .order_by(campaign_runs.c.id.desc())
+            .limit(50)
+        )
+    )
+
+
+def _run_figures(session: Session, run: Any) -> dict[str, Any]:
+    counted = session.execute(
+        sa.select(deliveries.c.status, deliveries.c.reason, sa.func.count())
+        .where(deliveries.c.run_id == run.id)
+        .group_by(deliveries.c.status, deliveries.c.reason)
+    )
+    outcomes: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    for status, reason, count in counted:
+        outcomes[status] = outcomes.get(status, 0) + count
+        if status == "skipped":
+            reasons[reason] = count
+    return {
+        "id": run.id,
+        "due_at": run.due_at,
+        "status": run.status,
+        "reason": explain(run.reason, t("zh", "en")) if run.reason else None,
+        "outcomes": outcomes,
+        "skipped": reasons,
+    }
+
+
+_steps()
