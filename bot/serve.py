@@ -1,0 +1,200 @@
+"""Long-running processes: everything in one (``qunfen run``), or web, scheduler and worker apart."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import requests
+from waitress.server import create_server
+
+from bot import logs, scheduler
+from bot.app import create_app
+from bot.config import INSTANCE, Config
+from bot.errors import Refused
+from bot.runtime import Runtime
+from bot.workers import Workers
+
+WEB_THREADS = 16  # a push waits for its commit most of the time
+SANDBOX_PORT = 8001
+SANDBOX_START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+log = logs.get()
+
+
+class Stop:
+    """Ends a process cleanly at SIGTERM or Ctrl-C; a second signal ends it at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._at: list[Callable[[], None]] = []
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._ask)
+
+    def wait(self) -> None:
+        # a bounded wait lets the signal handler run on every platform
+        while not self._event.wait(1.0):
+            pass
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self._event.is_set():
+            os._exit(128 + number)
+        self._event.set()
+
+
+def run_all(rt: Runtime, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Callback, console, scheduler and workers in this process until it is told to stop.
+
+    ``ready`` is called with the address once requests are answered. Stopping finishes what is at
+    hand: nothing is lost, and what was killed instead is taken up again by its lease.
+
+    Raises:
+        Refused: the port is taken.
+    """
+    stop = Stop()
+    with ExitStack() as open_things:
+        open_things.callback(rt.close)
+        workers = Workers(rt)
+        workers.start()
+        open_things.callback(workers.stop)
+        bells = scheduler.start(rt, workers.wake)
+        open_things.callback(bells.shutdown)
+        open_things.enter_context(_listening(rt, host, port))
+        ready(f"http://{_shown(host)}:{port}")
+        stop.wait()
+
+
+def run_web(rt: Runtime, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """The HTTP doors alone. In production any WSGI server on ``wsgi:application`` does this.
+
+    Raises:
+        Refused: the port is taken.
+    """
+    stop = Stop()
+    with ExitStack() as open_things:
+        open_things.callback(rt.close)
+        open_things.enter_context(_listening(rt, host, port))
+        ready(f"http://{_shown(host)}:{port}")
+        stop.wait()
+
+
+def run_scheduler(rt: Runtime) -> None:
+    """The bell of periodic jobs, and the fast ones, alone. A second one is harmless."""
+    stop = Stop()
+    bells = scheduler.start(rt)
+    stop.wait()
+    bells.shutdown()
+    rt.close()
+
+
+def run_worker(rt: Runtime, threads: int) -> None:
+    """Job threads alone; as many processes as needed."""
+    stop = Stop()
+    workers = Workers(rt, threads)
+    workers.start()
+    stop.wait()
+    workers.stop()
+    rt.close()
+
+
+@contextmanager
+def sandbox(port: int = SANDBOX_PORT, folder: Path = INSTANCE) -> Iterator[str]:
+    """The local platform in a process of its own, so that killing the product never kills it; its address.
+
+    One that still runs from before (the product was killed) is taken over.
+
+    Raises:
+        Refused: the port is taken by something else, or it does not start.
+    """
+    address = f"http://127.0.0.1:{port}"
+    note = folder / "sandbox.pid"
+    if not _is_sandbox(address):
+        if _taken("127.0.0.1", port):
+            raise Refused(f"port {port} is taken by another program; the sandbox needs it")
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "bot.sandbox.serve", "--port", str(port)]
+        with (folder / "sandbox.log").open("ab") as output:
+            # a session of its own: Ctrl-C in the terminal stops the product first, then this
+            process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+                [*command, "--path", str(folder / "sandbox.db")],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        note.write_text(str(process.pid), encoding="ascii")
+        _until(lambda: _is_sandbox(address), SANDBOX_START_SECONDS, lambda: process.poll() is None)
+    try:
+        yield address
+    finally:
+        _end(note, address)
+
+
+def _end(note: Path, address: str) -> None:
+    try:
+        pid = int(note.read_text(encoding="ascii"))
+        if _is_sandbox(address):
+            os.kill(pid, signal.SIGTERM)
+            _until(lambda: not _is_sandbox(address), STOP_SECONDS, lambda: True)
+        note.unlink(missing_ok=True)
+    except (OSError, ValueError, Refused):
+        log.warning("sandbox_not_stopped", address=address)
+
+
+def _until(true: Callable[[], bool], seconds: float, alive: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline or not alive():
+            raise Refused("the sandbox did not start; instance/sandbox.log says why")
+        time.sleep(0.05)
+
+
+def _is_sandbox(address: str) -> bool:
+    try:
+        with requests.Session() as http:
+            http.trust_env = False
+            answer = http.post(f"{address}/sandbox/clock", json={}, timeout=2)
+        return answer.status_code == 200 and "now" in answer.json()
+    except (requests.RequestException, json.JSONDecodeError):
+        return False
+
+
+def _taken(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+@contextmanager
+def _listening(rt: Runtime, host: str, port: int) -> Iterator[None]:
+    config: Config = rt.config
+    try:
+        server = create_server(
+            create_app(config, rt), host=host, port=port, threads=WEB_THREADS, ident=None
+        )
+    except OSError as problem:
+        raise Refused(f"cannot listen on {host}:{port} ({problem.strerror})") from None
+    thread = threading.Thread(target=server.run, name="http", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.close()
+        thread.join(STOP_SECONDS)
+
+
+def _shown(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
