@@ -115,7 +115,7 @@ def single_call(session: Session, job: Job) -> tuple[int, bool]:
     people = session.execute(sa.select(sa.func.count()).where(job.waiting)).scalar_one()
     payload: dict[str, Any] = {"content": dict(job.content)}
     if definitions.is_everybody(session, job.account.id, where):
-        payload |= {"target": "all", "approval": {"names": _names(job.campaign)}}
+        payload |= {"target": "all", "approval": _approval(job.campaign)}
     else:
         tag_id = definitions.single_tag(session, job.account.id, where)
         if tag_id is None:
@@ -231,14 +231,15 @@ def _skip(session: Session, job: Job, who: sa.ColumnElement[bool], reason: str) 
         )
 
 
-def _names(campaign: Campaign) -> list[str]:
-    """Who approved a send to everybody, by name; an account file stands for its author and its reviewer."""
+def _approval(campaign: Campaign) -> dict[str, str]:
+    """The two who approved a send to everybody; an account file stands for its author and its reviewer."""
     names: list[str] = []
     for item in campaign.approved_by:
         names += (
-            ["account file", "its reviewer"] if item == definitions.FILE_APPROVAL else [str(item)]
+            ["account file", "its review"] if item == definitions.FILE_APPROVAL else [str(item)]
         )
-    return names
+    asked_by, approved_by = [*names, "", ""][:2]  # fewer than two: the gateway refuses
+    return {"asked_by": asked_by, "approved_by": approved_by}
 
 
 def _sent_today(session: Session, account_id: int, now: datetime) -> int:

@@ -257,15 +257,12 @@ def _collect_batch(session: Session, row: Any, now: datetime) -> None:
         )
         _batch_failed(session, batch.account_id, batch.id, row.errcode, now)
     elif row.status == "unknown":
-        # nobody knows whether it went out: the slots stay charged
         _change_batch(
             session,
             batch.id,
             {"status": "unknown", "error": row.error, "submitted_at": now, "finished_at": now},
         )
-        ours = deliveries.c.batch_id == batch.id
-        ledger.spend(session, batch.account_id, ours)
-        _planned_to(session, ours, {"status": "unknown", "at": now})
+        _batch_unknown(session, batch, now)
     else:
         _change_batch(
             session, batch.id, {"status": "cancelled", "error": row.error, "finished_at": now}
@@ -311,13 +308,22 @@ def _batch_accepted(session: Session, batch: Any, row: Any, now: datetime) -> No
     else:
         values |= {"status": "unknown", "finished_at": now, "error": "batch_conflict"}
     _change_batch(session, batch.id, values)
-    _batch_sent(session, batch.account_id, batch, submitted_at)
-    if taken is not None:
-        session.execute(
-            sa.update(campaign_runs)
-            .where(campaign_runs.c.id == batch.run_id, campaign_runs.c.status == "running")
-            .values(status="paused", reason="batch_conflict")
-        )
+    if taken is None:
+        _batch_sent(session, batch.account_id, batch, submitted_at)
+        return
+    _batch_unknown(session, batch, now)
+    session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == batch.run_id, campaign_runs.c.status == "running")
+        .values(status="paused", reason="batch_conflict")
+    )
+
+
+def _batch_unknown(session: Session, batch: Any, now: datetime) -> None:
+    """Nobody knows whether it went out: the slots stay charged."""
+    ours = deliveries.c.batch_id == batch.id
+    ledger.spend(session, batch.account_id, ours)
+    _planned_to(session, ours, {"status": "unknown", "at": now})
 
 
 def _batch_sent(session: Session, account_id: int, batch: Any, at: datetime) -> None:
