@@ -119,3 +119,22 @@ def _wildcard_sqlite(element: matches_wildcard, compiler: SQLCompiler, **kw: Any
 def _wildcard_postgresql(element: matches_wildcard, compiler: SQLCompiler, **kw: Any) -> str:
     column, pattern = _parts(element, compiler, 2, **kw)
     return f"({column} LIKE {pattern} ESCAPE '!')"
+
+
+class shanghai_day(FunctionElement[str]):
+    """The Shanghai calendar day of a moment, as text such as ``2025-11-25``."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(shanghai_day, "sqlite")
+def _day_sqlite(element: shanghai_day, compiler: SQLCompiler, **kw: Any) -> str:
+    # China has kept UTC+8 without summer time since 1991
+    return f"date({compiler.process(element.clauses, **kw)}, '+8 hours')"
+
+
+@compiles(shanghai_day, "postgresql")
+def _day_postgresql(element: shanghai_day, compiler: SQLCompiler, **kw: Any) -> str:
+    moment = compiler.process(element.clauses, **kw)
+    return f"to_char({moment} AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD')"

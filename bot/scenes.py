@@ -1,0 +1,294 @@
+"""Parameter QR codes (渠道二维码): kept here, made on the platform, drawn by us, counted by day.
+
+A temporary code ends and is then shown as expired; ``make`` makes it anew when somebody asks for
+it. A permanent one can never be deleted on the platform, which has room for 100,000 of them.
+Source: wechat-platform.md 6 (QR code service of MudWechat, FlurlHttpClient; read 2026-11).
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import segno
+import sqlalchemy as sa
+
+from bot import accounts
+from bot.clock import start_of_day
+from bot.db import Session, insert, reading, writing
+from bot.errors import Invalid, Refused, WeChatError
+from bot.sql import shanghai_day
+from bot.tables.events import events
+from bot.tables.tracking import scenes
+from bot.wechat import qrcodes as gateway
+from bot.wechat.client import WeChat
+
+SHORTEST_SECONDS = 60
+FEATURE = "qrcodes"
+PIXELS = 12  # of one module in a PNG: about 400 pixels in all, sharp when printed small
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    id: int
+    key: str
+    name: str
+    group: str
+    permanent: bool
+    expire_seconds: int | None
+    tags: tuple[str, ...]
+    ticket: str | None
+    url: str | None
+    made_at: datetime | None
+    expires_at: datetime | None
+    error: str | None
+
+    def status(self, now: datetime) -> str:
+        """``failed``, ``missing`` (not made yet), ``expired`` or ``ready``."""
+        if self.error:
+            return "failed"
+        if self.url is None:
+            return "missing"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfScene:
+    """What one code brought on one Shanghai day: ``follows`` by it, ``scans`` by those who followed already."""
+
+    key: str
+    day: date
+    follows: int
+    scans: int
+    people: int
+
+
+def save(
+    session: Session,
+    account_id: int,
+    *,
+    key: str,
+    name: str,
+    group: str = "",
+    permanent: bool = True,
+    expire_seconds: int | None = None,
+    tags: Sequence[str] = (),
+) -> int:
+    """Store a scene, new or changed; returns its id. A code of another kind or length is made anew.
+
+    Raises:
+        Invalid: the key or the length is beyond what the platform takes.
+        Refused: a permanent code became temporary; the printed one would go on working.
+    """
+    if not 1 <= len(key) <= gateway.MAX_SCENE or "*" in key:
+        raise Invalid("key", "must have 1 to 64 characters and no *")
+    if permanent and expire_seconds is not None:
+        raise Invalid("expire_seconds", "a permanent code does not expire")
+    if (
+        not permanent
+        and not SHORTEST_SECONDS <= (expire_seconds or gateway.MAX_SECONDS) <= gateway.MAX_SECONDS
+    ):
+        raise Invalid(
+            "expire_seconds",
+            f"must be between {SHORTEST_SECONDS} and {gateway.MAX_SECONDS} (30 days)",
+        )
+    seconds = None if permanent else expire_seconds or gateway.MAX_SECONDS
+    values: dict[str, Any] = {
+        "name": name,
+        "group": group,
+        "permanent": permanent,
+        "expire_seconds": seconds,
+        "tags": list(tags),
+        "archived_at": None,
+    }
+    old = _find(session, account_id, key)
+    if old is not None and (old.permanent, old.expire_seconds) != (permanent, seconds):
+        if old.permanent and old.url is not None:
+            raise Refused(f"二维码「{key}」已经是永久的，平台不能收回；请换一个 key")
+        nothing = dict.fromkeys(("ticket", "url", "made_at", "expires_at", "error"))
+        values |= nothing
+    statement = insert(session, scenes).values(account_id=account_id, key=key, **values)
+    statement = statement.on_conflict_do_update(index_elements=["account_id", "key"], set_=values)
+    return int(session.execute(statement.returning(scenes.c.id)).scalar_one())
+
+
+def every(session: Session, account_id: int) -> list[Scene]:
+    """All scenes that are not archived, by group and key."""
+    rows = session.execute(
+        sa.select(scenes)
+        .where(scenes.c.account_id == account_id, scenes.c.archived_at.is_(None))
+        .order_by(scenes.c.group, scenes.c.key)
+    )
+    return [_scene(row) for row in rows]
+
+
+def get(session: Session, account_id: int, key: str) -> Scene:
+    """The scene with this key.
+
+    Raises:
+        Refused: there is none.
+    """
+    row = _find(session, account_id, key)
+    if row is None or row.archived_at is not None:
+        raise Refused(f"there is no scene '{key}'")
+    return _scene(row)
+
+
+def archive(session: Session, account_id: int, key: str, now: datetime) -> None:
+    """Put a scene away. Its printed codes go on working on the platform."""
+    session.execute(
+        sa.update(scenes)
+        .where(scenes.c.account_id == account_id, scenes.c.key == key)
+        .values(archived_at=now)
+    )
+
+
+def make(engine: sa.Engine, wechat: WeChat, account_id: int, key: str, now: datetime) -> Scene:
+    """Make the code on the platform unless there is one that still works. A refusal is written on the scene.
+
+    Raises:
+        Refused: there is no such scene.
+        WeChatError: the platform did not answer or wants us to wait; permanent refusals are on the result.
+    """
+    with reading(engine) as session:
+        scene = get(session, account_id, key)
+    if scene.status(now) == "ready":
+        return scene
+    try:
+        ticket = gateway.create(
+            wechat,
+            key,
+            permanent=scene.permanent,
+            expire_seconds=scene.expire_seconds or gateway.MAX_SECONDS,
+        )
+    except WeChatError as problem:
+        with writing(engine) as session:
+            if problem.errcode == 48001:
+                accounts.forbid(session, account_id, FEATURE)
+            _change(session, scene.id, error=str(problem))
+            scene = get(session, account_id, key)
+        if not problem.permanent:
+            raise
+        return scene
+    seconds = ticket.expire_seconds  # None: for ever
+    with writing(engine) as session:
+        _change(
+            session,
+            scene.id,
+            ticket=ticket.ticket,
+            url=ticket.url,
+            made_at=now,
+            expires_at=now + timedelta(seconds=seconds) if seconds else None,
+            error=None,
+        )
+        return get(session, account_id, key)
+
+
+def make_missing(
+    engine: sa.Engine, wechat: WeChat, account_id: int, now: datetime, *, limit: int = 20
+) -> bool:
+    """Make up to ``limit`` codes that were never made; returns whether more are missing.
+
+    Raises:
+        WeChatError: the platform did not answer or wants us to wait.
+    """
+    with reading(engine) as session:
+        if accounts.by_id(session, account_id).rights.get(FEATURE) is False:
+            return False
+        keys = list(
+            session.execute(
+                sa.select(scenes.c.key)
+                .where(
+                    scenes.c.account_id == account_id,
+                    scenes.c.archived_at.is_(None),
+                    scenes.c.url.is_(None),
+                    scenes.c.error.is_(None),
+                )
+                .order_by(scenes.c.id)
+                .limit(limit + 1)
+            ).scalars()
+        )
+    for key in keys[:limit]:
+        if make(engine, wechat, account_id, key, now).error:
+            with reading(engine) as session:
+                if accounts.by_id(session, account_id).rights.get(FEATURE) is False:
+                    return False
+    return len(keys) > limit
+
+
+def image(scene: Scene, form: str = "png") -> bytes:
+    """The QR code as a ``png`` or ``svg`` file, drawn here from its address.
+
+    Raises:
+        Refused: the code was not made yet.
+        Invalid: another form.
+    """
+    if scene.url is None:
+        raise Refused(f"二维码「{scene.key}」还没有在平台上生成")
+    if form not in ("png", "svg"):
+        raise Invalid("form", "must be png or svg")
+    # M: a sixth of the code may be smudged, as printed codes are
+    code = segno.make(scene.url, error="m", micro=False)
+    file = io.BytesIO()
+    code.save(file, kind=form, scale=PIXELS if form == "png" else 4, border=4)
+    return file.getvalue()
+
+
+def report(session: Session, account_id: int, first: date, last: date) -> list[DayOfScene]:
+    """Follows and scans of every scene key on each Shanghai day from ``first`` to ``last``, both included.
+
+    Keys nobody defined here (codes made elsewhere) are counted too.
+    """
+    day = shanghai_day(events.c.at)
+    rows = session.execute(
+        sa.select(
+            events.c.key,
+            day.label("day"),
+            sa.func.count().filter(events.c.kind == "subscribe").label("follows"),
+            sa.func.count().filter(events.c.kind == "scan").label("scans"),
+            sa.func.count(events.c.follower_id.distinct()).label("people"),
+        )
+        .where(
+            events.c.account_id == account_id,
+            events.c.kind.in_(("subscribe", "scan")),
+            events.c.key.is_not(None),
+            events.c.at >= start_of_day(first),
+            events.c.at < start_of_day(last + timedelta(days=1)),
+        )
+        .group_by(events.c.key, day)
+        .order_by(day, events.c.key)
+    )
+    return [
+        DayOfScene(row.key, date.fromisoformat(row.day), row.follows, row.scans, row.people)
+        for row in rows
+    ]
+
+
+def _find(session: Session, account_id: int, key: str) -> Any:
+    return session.execute(
+        sa.select(scenes).where(scenes.c.account_id == account_id, scenes.c.key == key)
+    ).one_or_none()
+
+
+def _change(session: Session, scene_id: int, **values: Any) -> None:
+    session.execute(sa.update(scenes).where(scenes.c.id == scene_id).values(**values))
+
+
+def _scene(row: Any) -> Scene:
+    return Scene(
+        id=row.id,
+        key=row.key,
+        name=row.name,
+        group=row.group,
+        permanent=row.permanent,
+        expire_seconds=row.expire_seconds,
+        tags=tuple(row.tags),
+        ticket=row.ticket,
+        url=row.url,
+        made_at=row.made_at,
+        expires_at=row.expires_at,
+        error=row.error,
+    )
