@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from types import FrameType
 import requests
 from waitress.server import create_server
 
-from bot import logs, scheduler
+from bot import clock, logs, scheduler
 from bot.app import create_app
 from bot.config import INSTANCE, Config
 from bot.errors import Refused
@@ -151,11 +150,11 @@ def _end(note: Path, address: str) -> None:
 
 
 def _until(true: Callable[[], bool], seconds: float, alive: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = clock.tick_seconds() + seconds
     while not true():
-        if time.monotonic() > deadline or not alive():
+        if clock.tick_seconds() > deadline or not alive():
             raise Refused("the sandbox did not start; instance/sandbox.log says why")
-        time.sleep(0.05)
+        threading.Event().wait(0.05)
 
 
 def _is_sandbox(address: str) -> bool:
