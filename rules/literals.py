@@ -79,6 +79,8 @@ def _item(expression: str, position: int, depth: int) -> tuple[str, frozenset[st
         return "", frozenset(), _end_of_class(expression, position)
     if character == "(":
         flags = _FLAGS.match(expression, position)
+        if flags is not None and position > 0:
+            raise _Unsure  # a repeat behind it would mean what stands before it
         if flags is not None:
             return "", frozenset(), flags.end()
         start = _start_of_group(expression, position)

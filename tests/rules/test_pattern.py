@@ -106,6 +106,7 @@ def test_a_refused_expression_is_told_in_a_sentence(expression: str, sentence: s
         (r"[]a]券", ("券",)),
         (r"a\.b", ("a.b",)),
         (r"(?i)abc", ("abc",)),
+        (r"aa(?i)?", ()),  # RE2 reads a? behind the flags
         (r"(?P<x>abc)", ("abc",)),
         (r"\Qabc\E", ()),
         (r"\x41bc", ()),
