@@ -98,6 +98,14 @@ def set_followers(platform: Platform, words: Words) -> Answer:
     return {"set": len(words["open_ids"])}
 
 
+@_on("followers/accept")
+def accept(platform: Platform, words: Words) -> Answer:
+    """``times`` more subscription notices of ``template_id`` are welcome."""
+    times = int(words.get("times", 1))
+    platform.accept_notices(words["app_id"], words["open_id"], words["template_id"], times)
+    return {"accepted": times}
+
+
 @_on("counts/set")
 def set_counts(platform: Platform, words: Words) -> Answer:
     platform.set_counts(words["app_id"], _month(platform, words), words["counts"])

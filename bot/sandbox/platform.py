@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.clock import Clock, parse_moment
-from bot.sandbox import accounts, acts, faults, mass_jobs, people, pushes, tokens
+from bot.sandbox import accounts, acts, api_notices, faults, mass_jobs, people, pushes, tokens
 from bot.sandbox.accounts import Account
 from bot.sandbox.world import Deliver, World
 
@@ -111,6 +111,10 @@ class Platform(World):
 
     def leave(self, app_id: str, open_id: str) -> Result:
         return acts.leave(self, app_id, open_id)
+
+    def accept_notices(self, app_id: str, open_id: str, template_id: str, times: int = 1) -> None:
+        """The follower allows so many more subscription notices of a template."""
+        api_notices.accept(self, self.account(app_id).id, open_id, template_id, times)
 
     def received(self, app_id: str, open_id: str, after_id: int = 0) -> list[Result]:
         return people.received(self, self.account(app_id), open_id, after_id)
