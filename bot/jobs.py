@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 
 from bot import db, logs
 from bot.db import Session
-from bot.errors import Refused
+from bot.errors import Refused, WeChatError
 from bot.tables.jobs import jobs
 
 LEASE = timedelta(seconds=60)
@@ -280,7 +280,9 @@ def _succeeded(job: Any, result: Again | None, now: datetime) -> dict[str, Any]:
 def _failed(job: Any, problem: Exception, now: datetime) -> dict[str, Any]:
     error = logs.clean(f"{type(problem).__name__}: {problem}")[:ERROR_CHARACTERS]
     log.error("job_failed", job=job.id, name=job.name, tries=job.tries, exc_info=problem)
-    if job.tries >= MAX_TRIES:
+    # what the platform refuses for good is refused again: an operator decides at once
+    hopeless = isinstance(problem, WeChatError) and problem.permanent
+    if hopeless or job.tries >= MAX_TRIES:
         return {"state": "dead", "finished_at": now, "lease_until": None, "error": error}
     return {
         "state": "waiting",

@@ -36,9 +36,12 @@ class Periodic:
 PERIODIC: tuple[Periodic, ...] = (
     # a mass call may take many seconds; customer-service messages must not wait for it
     Periodic("outbox", 1, fast=True, instances=2),
+    Periodic("waves", 5, fast=True),
+    Periodic("collect", 5, fast=True),
     Periodic("heartbeat", 10, fast=True),
     Periodic("start", 15),
-    Periodic("upload", 60),
+    Periodic("upload", 15),
+    Periodic("late", 300),
     Periodic("tag_sync", 300),
     Periodic("follower_sync", at=time(2, 30)),
     Periodic("expire_tags", at=time(3, 10)),

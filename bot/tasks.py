@@ -16,11 +16,14 @@ from bot import (
     jobs,
     kept,
     media,
+    menus,
     outbox,
+    scenes,
     tag_sync,
     tags,
 )
-from bot.campaigns import planning
+from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
+from bot.campaigns import planning, sending, settling
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
 from bot.runtime import Runtime
@@ -38,6 +41,21 @@ def drain_outbox(rt: Runtime, context: JobContext) -> None:
     for _ in range(DRAINS):
         if outbox.drain(rt.engine, rt.wechat, context.clock) == 0:
             return
+
+
+def waves(rt: Runtime, context: JobContext) -> None:
+    """Hand what is due of running campaigns to the outbox."""
+    sending.send_waves(rt.engine, context.clock(), rt.secret_key, rt.config.base_url)
+
+
+def collect(rt: Runtime, context: JobContext) -> None:
+    """Read what the outbox finished into deliveries and batches."""
+    settling.collect(rt.engine, context.clock())
+
+
+def late(rt: Runtime, context: JobContext) -> None:
+    """Ask about batches whose result never came."""
+    settling.late(rt.engine, rt.wechat, context.clock())
 
 
 def start(rt: Runtime, context: JobContext) -> None:
@@ -121,6 +139,19 @@ def sync_tags(rt: Runtime, context: JobContext) -> Again | None:
     return Again() if more else None
 
 
+def make_scenes(rt: Runtime, context: JobContext) -> Again | None:
+    """Make parameter QR codes that were never made."""
+    account_id = context.arguments["account_id"]
+    more = scenes.make_missing(rt.engine, rt.wechat(account_id), account_id, context.clock())
+    return Again() if more else None
+
+
+def publish_menu(rt: Runtime, context: JobContext) -> None:
+    """Tell the platform the menus as they should be."""
+    account_id = context.arguments["account_id"]
+    menus.publish(rt.engine, rt.wechat(account_id), account_id, context.clock())
+
+
 def expire_tags(rt: Runtime, context: JobContext) -> None:
     """Take off tags whose time is over."""
     with db.writing(rt.engine) as session:
@@ -179,14 +210,19 @@ def heartbeat(rt: Runtime, context: JobContext) -> None:
 
 TASKS: Mapping[str, RuntimeTask] = {
     "outbox": drain_outbox,
+    "waves": waves,
+    "collect": collect,
+    "late": late,
     "start": start,
     "plan": plan,
     effects.SEND_LATER: send_later,
     "upload": upload,
     "follower_sync": partial(every_account, "sync_followers"),
     "sync_followers": sync_followers,
-    "tag_sync": partial(every_account, "sync_tags"),
-    "sync_tags": sync_tags,
+    "tag_sync": partial(every_account, SYNC_TAGS),
+    SYNC_TAGS: sync_tags,
+    MAKE_SCENES: make_scenes,
+    PUBLISH_MENU: publish_menu,
     "expire_tags": expire_tags,
     "erase": erase,
     "erase_follower": erase_follower,

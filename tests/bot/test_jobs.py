@@ -101,6 +101,17 @@ def test_a_failing_job_waits_longer_each_time_and_is_dead_after_eight_tries(
     assert not run(engine, failing, clock)
 
 
+def test_what_the_platform_refuses_for_good_is_not_tried_again(
+    engine: sa.Engine, clock: Clock
+) -> None:
+    def refused(context: JobContext) -> None:
+        raise WeChatError(40018, "invalid button name size", permanent=True)
+
+    job_id = put(engine)
+    assert run(engine, refused, clock)
+    assert state(engine, job_id).state == "dead"
+
+
 def test_waits_stop_growing_at_an_hour() -> None:
     assert jobs.wait_after(1) == timedelta(seconds=10)
     assert jobs.wait_after(9) == timedelta(seconds=2560)
