@@ -112,7 +112,6 @@ def _server() -> Iterator[tuple[Any, list[Scripted]]]:
         threaded=True,
         request_handler=_Quiet,
     )
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server, current
