@@ -137,10 +137,15 @@ def test_a_sync_of_several_pages_goes_on_after_a_kill_where_it_was(
     # killed here; a new process begins again and is given the same sync
     again = begin(engine, account, now + timedelta(minutes=5))
     assert again.id == first.id
-    steps = to_the_end(engine, stage, account, now + timedelta(minutes=5))
-    assert stage.calls.count("user/get") == 3  # the last page is empty
-    assert stage.calls.count("user/info/batchget") == 102
-    assert (steps[-1].state, steps[-1].done) == ("done", 10_150)
+    progress = again
+    for _ in range(4):  # two more pages, the last of them empty, then two calls of details
+        progress = follower_sync.step(engine, stage.wechat, again.id, now)
+    assert stage.calls == ["user/get"] * 3 + ["user/info/batchget"] * 2
+    assert (progress.state, progress.done, progress.total) == ("reading", 200, 10_150)
+    assert begin(engine, account, now + timedelta(minutes=9)) == progress
+    follower_sync.step(engine, stage.wechat, again.id, now)
+    assert row(engine, account, 250).synced_at == now
+    assert row(engine, account, 350).synced_at is None
     assert follows(engine, account) == 10_150
 
 
