@@ -3,7 +3,7 @@ drawn from a fixed seed, so that the same day always looks the same."""
 
 import random
 import re
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -18,8 +18,6 @@ DAY_SECONDS = 86_400
 LOOK_AT = 200  # followers considered in a step
 WORDS = ("我想要优惠券", "你好", "开门时间", "门店地址", "活动", "肤质测试", "积分怎么用")
 LINK = re.compile(r"https?://[^\s\"'<>]+/l/[^\s\"'<>]+")
-# opens a link as the follower: (url, open_id) -> nothing; what goes wrong is the persona's loss
-Open = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,14 @@ def react(
     account: Account,
     open_id: str,
     chance: random.Random,
-    open_link: Open | None,
 ) -> list[str]:
     """Read what came: perhaps follow a link, perhaps leave after a mass message."""
     habits, acts = habits_of(open_id), []
     for item in _unread(platform, account, open_id):
         links = links_in(item["content"])
-        if links and open_link is not None and chance.random() < habits.clicks:
-            open_link(links[0], open_id)
+        if links and platform.open_link is not None and chance.random() < habits.clicks:
+            with suppress(OSError):  # the product may be down
+                platform.open_link(links[0], open_id)
             acts.append(f"{open_id} opens a link")
         if item["way"] == "mass" and chance.random() < habits.leaves_after_mass:
             platform.leave(account.app_id, open_id)
@@ -103,12 +101,11 @@ def live(
     platform: Platform,
     app_id: str,
     seconds: float,
-    open_link: Open | None = None,
     max_acts: int = MAX_ACTS,
 ) -> list[str]:
     """Let ``seconds`` of follower life pass now: at most ``max_acts`` acts, told in words.
 
-    ``open_link`` follows a link as a follower; without it nobody clicks.
+    Links are opened by ``platform.open_link``; without it nobody clicks.
     """
     account = platform.account(app_id)
     chance, acts = platform.chance, list[str]()
@@ -120,7 +117,7 @@ def live(
             break
         open_id = person["open_id"]
         before = len(acts)
-        acts += react(platform, account, open_id, chance, open_link)
+        acts += react(platform, account, open_id, chance)
         if len(acts) > before:
             continue
         habits = habits_of(open_id)

@@ -34,6 +34,8 @@ class World:
         self.clock = clock
         self.deliver = deliver
         self.pause = pause
+        # (url, open_id): how personas open links; without it they never do
+        self.open_link: Callable[[str, str], str] | None = None
         self.chance = random.Random(RANDOM_SEED)  # noqa: S311 play, not secrets
         self.running = threading.Lock()  # one runner of due jobs at a time
         self._in_flight: dict[int, int] = {}
