@@ -158,19 +158,23 @@ class Message:
 def from_fields(fields: Mapping[str, Any], received_at: datetime) -> Message:
     """A Message of parsed elements. Whatever is odd or missing is taken as empty: every verified push is kept."""
 
-    def text(name: str) -> str:
-        value = fields.get(name)
-        return value.strip() if isinstance(value, str) else ""
-
-    created = text("CreateTime")
+    created = _plain(fields, "CreateTime")
     sent_at = received_at
     # 253402300799 is the last second of the year 9999
-    if created.isascii() and created.isdigit() and int(created[:13]) <= 253_402_300_799:
-        sent_at = datetime.fromtimestamp(int(created[:13]), UTC)
-    if text("MsgType").lower() == "event":
-        kind = EVENT_KINDS.get(text("Event").lower(), UNKNOWN)
-        if "PublishEventInfo" in fields:
-            kind = "publish_finished"
+    if created.isascii() and created.isdigit():
+        seconds = int(created[:13])
+        if seconds <= 253_402_300_799:
+            sent_at = datetime.fromtimestamp(seconds, UTC)
+    platform_kind = _plain(fields, "MsgType").lower()
+    if platform_kind == "event":
+        kind = EVENT_KINDS.get(_plain(fields, "Event").lower(), UNKNOWN)
     else:
-        kind = MESSAGE_KINDS.get(text("MsgType").lower(), UNKNOWN)
-    return Message(kind, text("FromUserName"), text("ToUserName"), sent_at, fields)
+        kind = MESSAGE_KINDS.get(platform_kind, UNKNOWN)
+    return Message(
+        kind, _plain(fields, "FromUserName"), _plain(fields, "ToUserName"), sent_at, fields
+    )
+
+
+def _plain(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value.strip() if isinstance(value, str) else ""

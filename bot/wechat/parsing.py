@@ -32,13 +32,22 @@ def parse_body(body: bytes) -> dict[str, Any]:
 _ELEMENT = re.compile(
     r"[ \t\n]*<([A-Za-z][A-Za-z0-9_]*)>(?:<!\[CDATA\[([^\]]*)\]\]>|([^<>&\]]*))</\1>"
 ).match
+# the outside of an encrypted push, whose two texts have alphabets of their own
+_ENVELOPE = re.compile(
+    rb"<xml>[ \t\r\n]*<ToUserName><!\[CDATA\[([A-Za-z0-9_-]*)\]\]></ToUserName>[ \t\r\n]*"
+    rb"<Encrypt><!\[CDATA\[([A-Za-z0-9+/=]+)\]\]></Encrypt>[ \t\r\n]*</xml>[ \t\r\n]*"
+).fullmatch
 
 
 def parse_flat(body: bytes) -> dict[str, Any] | None:
-    """What ``parse_xml`` gives, at a third of its cost, for the flat bodies that nearly all pushes have.
+    """What ``parse_xml`` gives, at a fraction of its cost, for the flat bodies that nearly all pushes have.
 
     None for everything it is not sure of; a test compares the two.
     """
+    envelope = _ENVELOPE(body)
+    if envelope is not None:
+        to, sealed = envelope.groups()
+        return {"ToUserName": to.decode(), "Encrypt": sealed.decode()}
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -50,6 +59,7 @@ def parse_flat(body: bytes) -> dict[str, Any] | None:
         return None
     fields: dict[str, Any] = {}
     place = 5
+    # one element after the other and no searching ahead, so the cost stays linear
     while found := _ELEMENT(text, place):
         name, section, plain = found.groups()
         if name in fields or name == "item":

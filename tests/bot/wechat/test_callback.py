@@ -57,8 +57,8 @@ def sealed_request(
 def enveloped(text: str, outer: str = "") -> tuple[dict[str, str], bytes]:
     args = signed()
     args |= {"encrypt_type": "aes", "msg_signature": sign(TOKEN, args["timestamp"], NONCE, text)}
-    body = f"<xml>{outer}<ToUserName>gh_0123456789ab</ToUserName><Encrypt><![CDATA[{text}]]></Encrypt></xml>"
-    return args, body.encode()
+    to = "<ToUserName><![CDATA[gh_0123456789ab]]></ToUserName>"
+    return args, f"<xml>{outer}{to}<Encrypt><![CDATA[{text}]]></Encrypt></xml>".encode()
 
 
 def refusal(
@@ -319,6 +319,19 @@ def test_flat_parser_takes_the_usual_push() -> None:
     assert parse_flat(INNER.encode()) == parse_xml(INNER.encode())
     spread = INNER.replace("><T", ">\n<T").replace("><M", ">\n  <M").replace("></xml", ">\n</xml")
     assert parse_flat(spread.encode()) == parse_xml(INNER.encode())
+
+
+@pytest.mark.parametrize("space", ["", "\n", "\r\n", " \t", "\x0b", "x"])
+def test_envelope_is_read_as_the_strict_parser_does(space: str) -> None:
+    body = (
+        f"<xml>{space}<ToUserName><![CDATA[gh_1-a]]></ToUserName>{space}"
+        f"<Encrypt><![CDATA[{SEALED}]]></Encrypt>{space}</xml>{space}"
+    ).encode()
+    flat = parse_flat(body)
+    if space in ("\x0b", "x"):
+        assert flat is None
+    else:
+        assert flat == parse_xml(body)
 
 
 def test_json_push_gives_what_its_xml_would() -> None:
