@@ -5,6 +5,7 @@ ten of them. Types, dialects and names stay SQLAlchemy's; only the repetition is
 statements with IN lists or other parts that change from call to call.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -124,4 +125,4 @@ class Prepared:
 
 
 def _row_type(names: list[str]) -> Callable[..., Any]:
-    return NamedTuple("Row", [(name, Any) for name in names])  # type: ignore[misc,no-any-return]
+    return namedtuple("Row", names)

@@ -1,0 +1,218 @@
+"""Loads 沐颜集 into an installation and onto a sandbox: account, rules, followers with their past."""
+
+import secrets
+import string
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import requests
+import sqlalchemy as sa
+
+from bot import accounts, db
+from bot.as_code import apply as as_code
+from bot.db import Session
+from bot.demo.population import Person, people
+from bot.errors import Refused
+from bot.runtime import Runtime
+from bot.tables.events import events
+from bot.tables.followers import follower_tags, followers, tags
+
+SLUG, APP_ID, ORIGINAL_ID = "muyan", "wxdemo0muyan000001", "gh_demomuyan01"
+BRAND = Path(__file__).with_name("brand.yaml")
+SIZES = {"small": 2_000, "full": 20_000}
+CHUNK = 2_000
+# the sandbox knows no window that was opened before it began: nobody wrote more recently than this
+QUIET = timedelta(hours=49)
+
+Control = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An installation and the sandbox it lives on. ``control`` is the sandbox's control API."""
+
+    rt: Runtime
+    sandbox_url: str
+    control: Control
+
+
+def http_control(sandbox_url: str) -> Control:
+    """The control API of a sandbox in another process."""
+    http = requests.Session()
+    http.trust_env = False  # it is on this machine, never behind a proxy
+
+    def control(name: str, words: dict[str, Any]) -> dict[str, Any]:
+        answer = http.post(f"{sandbox_url}/sandbox/{name}", json=words, timeout=120)
+        told: dict[str, Any] = answer.json()
+        if answer.status_code != 200:
+            raise Refused(f"the sandbox refused {name}: {told.get('error')}")
+        return told
+
+    return control
+
+
+def is_loaded(session: Session) -> bool:
+    """Whether the demo brand is here."""
+    return any(account.slug == SLUG for account in accounts.every(session))
+
+
+def load(stage: Stage, size: str, now: datetime) -> int:
+    """Load the brand; the number of followers. Nothing happens where it is loaded already.
+
+    1. The account, with fresh secrets, on the sandbox and here.
+    2. Rules, tags, codes, segments and menus from ``brand.yaml``, like any account file.
+    3. Followers on the sandbox, and what the installation would know of their past 90 days.
+
+    Raises:
+        Refused: the sandbox or the file refuses.
+    """
+    with db.reading(stage.rt.engine) as session:
+        if is_loaded(session):
+            return 0
+    given = _secrets()
+    stage.control(
+        "accounts",
+        {
+            "app_id": APP_ID,
+            "original_id": ORIGINAL_ID,
+            "mode": "safe",
+            "callback_url": f"{stage.rt.config.base_url}/callback/{SLUG}",
+            **given,
+        },
+    )
+    everybody = list(people(SIZES[size], now))
+    for chunk in _chunks(everybody):
+        stage.control("followers", {"app_id": APP_ID, "people": [_on_platform(p) for p in chunk]})
+    with db.writing(stage.rt.engine) as session:
+        account_id = accounts.add(
+            session,
+            slug=SLUG,
+            name=SLUG,
+            kind="service",
+            verified=True,
+            mode="safe",
+            app_id=APP_ID,
+            original_id=ORIGINAL_ID,
+            secret_key=stage.rt.secret_key,
+            sandbox_url=stage.sandbox_url,
+            now=now,
+            **given,
+        )
+        apply_file(session, stage.rt, BRAND.read_bytes(), now)
+        _write_people(session, account_id, everybody, now)
+    return len(everybody)
+
+
+def apply_file(session: Session, rt: Runtime, raw: bytes, now: datetime) -> None:
+    """Apply an account file of the demo.
+
+    Raises:
+        Refused: it has problems; the first is told.
+    """
+    prepared = as_code.prepare(session, raw, BRAND.parent, {}, rt.secret_key, now)
+    if prepared.problems:
+        raise Refused(f"the demo's account file: {prepared.problems[0]}")
+    as_code.apply(session, prepared, rt.secret_key, now, by="demo")
+
+
+def _secrets() -> dict[str, Any]:
+    letters = string.ascii_letters + string.digits
+    return {
+        "app_secret": secrets.token_hex(16),
+        "token": secrets.token_hex(12),
+        "aes_key": "".join(secrets.choice(letters) for _ in range(43)),
+    }
+
+
+def _on_platform(person: Person) -> dict[str, Any]:
+    return {
+        "open_id": person.open_id,
+        "subscribe_time": person.followed_at.timestamp(),
+        "scene": person.scene,
+    }
+
+
+def _write_people(
+    session: Session, account_id: int, everybody: list[Person], now: datetime
+) -> None:
+    session.execute(
+        sa.insert(followers), [_follower(account_id, person, now) for person in everybody]
+    )
+    ids = dict(
+        session.execute(
+            sa.select(followers.c.open_id, followers.c.id).where(
+                followers.c.account_id == account_id
+            )
+        )
+        .tuples()
+        .all()
+    )
+    tag_ids = dict(
+        session.execute(sa.select(tags.c.name, tags.c.id).where(tags.c.account_id == account_id))
+        .tuples()
+        .all()
+    )
+    given = [
+        {
+            "account_id": account_id,
+            "follower_id": ids[person.open_id],
+            "tag_id": tag_ids[name],
+            "origin": f"scene:{person.scene}" if name.endswith(("顾客", "来源")) else "import",
+            "added_at": person.followed_at,
+        }
+        for person in everybody
+        for name in person.tags
+    ]
+    session.execute(sa.insert(follower_tags), given)
+    past = [_event(account_id, ids[person.open_id], person) for person in everybody]
+    past += [
+        _event(account_id, ids[person.open_id], person, wrote=True)
+        for person in everybody
+        if _wrote(person, now)
+    ]
+    session.execute(sa.insert(events), past)
+
+
+def _wrote(person: Person, now: datetime) -> bool:
+    return person.wrote_at is not None and person.wrote_at < now - QUIET
+
+
+def _follower(account_id: int, person: Person, now: datetime) -> dict[str, Any]:
+    wrote = _wrote(person, now)
+    source = person.scene or "ADD_SCENE_SEARCH"
+    return {
+        "account_id": account_id,
+        "open_id": person.open_id,
+        "subscribed": True,
+        "subscribed_at": person.followed_at,
+        "first_seen_at": person.followed_at,
+        "last_active_at": person.wrote_at if wrote else person.followed_at,
+        "first_source": source,
+        "first_scene": person.scene or None,
+        "last_scene": person.scene or None,
+        "fields": {},
+        "messages": int(wrote),
+        "tester": False,
+    }
+
+
+def _event(
+    account_id: int, follower_id: int, person: Person, *, wrote: bool = False
+) -> dict[str, Any]:
+    return {
+        "account_id": account_id,
+        "follower_id": follower_id,
+        "kind": "message" if wrote else "subscribe",
+        "key": "text" if wrote else person.scene or None,
+        "at": person.wrote_at if wrote else person.followed_at,
+    }
+
+
+def _chunks(everybody: list[Person]) -> Iterator[list[Person]]:
+    left: Iterable[Person] = iter(everybody)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
