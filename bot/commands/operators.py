@@ -1,5 +1,7 @@
 """operator add, passwd, list: who may use the console."""
 
+import sys
+
 import click
 
 from bot import operators
@@ -94,7 +96,7 @@ def list_(tool: Tool, as_json: bool) -> None:
 def _given(password_stdin: bool) -> str | None:
     if not password_stdin:
         return None
-    return str(click.get_text_stream("stdin").readline()).rstrip("\n")
+    return sys.stdin.readline().rstrip("\n")
 
 
 def _show(name: str, password: str, given: str | None) -> None:

@@ -157,7 +157,11 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """JSON on standard output; moments as ISO 8601 in Shanghai time."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=shown))
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_json))
+
+
+def _json(value: Any) -> str:
+    return clock.local(value).isoformat() if isinstance(value, datetime) else str(value)
 
 
 def shown(value: Any) -> str:

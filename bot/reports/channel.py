@@ -1,0 +1,74 @@
+"""Scenes (渠道二维码): first follows, scans by who follows already, and how many of the followers left again."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from bot.accounts import Account
+from bot.db import Session
+from bot.reports._table import Span, Table, begins, column
+from bot.tables.events import events
+from bot.tables.followers import followers
+from bot.tables.tracking import scenes
+
+NAME = "channel"
+LABEL = {"zh": "渠道", "en": "Channels"}
+Params = Span
+
+
+def rows(session: Session, account: Account, params: Span, now: datetime) -> Table:
+    since = begins(params.days, now)
+    counted = session.execute(
+        sa.select(events.c.key, events.c.kind, sa.func.count())
+        .where(
+            events.c.account_id == account.id,
+            events.c.kind.in_(("subscribe", "scan")),
+            events.c.key.is_not(None),
+            events.c.at >= since,
+        )
+        .group_by(events.c.key, events.c.kind)
+    )
+    figures: dict[str, dict[str, int]] = {}
+    for key, kind, count in counted:
+        figures.setdefault(key, {})[kind] = count
+    # who left is counted where they came from: by the code of their first follow
+    gone = session.execute(
+        sa.select(followers.c.first_scene, sa.func.count())
+        .where(
+            followers.c.account_id == account.id,
+            followers.c.first_scene.is_not(None),
+            followers.c.unsubscribed_at >= since,
+        )
+        .group_by(followers.c.first_scene)
+    )
+    for key, count in gone:
+        figures.setdefault(key, {})["left"] = count
+    known = session.execute(
+        sa.select(scenes.c.key, scenes.c.name, scenes.c.group).where(
+            scenes.c.account_id == account.id, scenes.c.archived_at.is_(None)
+        )
+    )
+    named = {row.key: row for row in known}
+    table = [
+        (
+            named[key].group if key in named else "",
+            named[key].name if key in named else "",
+            key,
+            figures.get(key, {}).get("subscribe", 0),
+            figures.get(key, {}).get("scan", 0),
+            figures.get(key, {}).get("left", 0),
+        )
+        for key in {*figures, *named}
+    ]
+    table.sort(key=lambda row: (-row[3], row[2]))
+    return Table(
+        (
+            column("group", "分组", "Group"),
+            column("name", "名称", "Name"),
+            column("key", "场景", "Scene"),
+            column("follows", "扫码关注", "Follows"),
+            column("rescans", "已关注再扫", "Re-scans"),
+            column("unfollows", "取关", "Unfollows"),
+        ),
+        table,
+    )
