@@ -83,7 +83,10 @@ def create_app(platform: Platform) -> flask.Flask:
             return _json({"error": "only from this machine"}, 403)
         words: dict[str, Any] = flask.request.args.to_dict()
         if flask.request.method == "POST" and flask.request.get_data():
-            words |= flask.request.get_json(force=True)
+            given = flask.request.get_json(force=True, silent=True)
+            if not isinstance(given, dict):
+                return _json({"error": "the body is not a JSON object"}, 400)
+            words |= given
         status, answer = control.handle(platform, name, flask.request.method, words)
         return _json(answer, status)
 

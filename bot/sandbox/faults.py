@@ -72,6 +72,8 @@ def take(
     kinds: Collection[str] = KINDS,
 ) -> Fault | None:
     """The fault that strikes this call, if any; it is used up by one."""
+    if store.value("SELECT 1 FROM faults LIMIT 1") is None:
+        return None
     with store.writing():
         for row in store.all("SELECT * FROM faults ORDER BY id"):
             pattern = row["path"]

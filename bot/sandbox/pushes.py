@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from bot.sandbox import crypto, replies
+from bot.sandbox import crypto, media, replies
 from bot.sandbox.accounts import Account
 from bot.sandbox.limits import PUSH_REPEATS, UNAVAILABLE_LINE
+from bot.sandbox.refusal import Refusal
 from bot.sandbox.world import World, follower, secret, show
 
 KEEP_PUSHES = 2_000  # ours: the newest, for looking at
@@ -65,6 +66,19 @@ def sealed(account: Account, fields: dict[str, Any], now: float) -> tuple[str, b
     return urlencode(query), xml({**fields, "Encrypt": text}).encode()
 
 
+def _own_media(world: World, account: Account, reply: dict[str, Any] | None) -> None:
+    """Raises: replies.BadReply: the reply names media this account does not have."""
+    media_id = (reply or {}).get("media_id")
+    if media_id is None:
+        return
+    try:
+        media.find(world, account, media_id)
+    except Refusal as refusal:
+        raise replies.BadReply(
+            f"media_id is unknown or has expired: {refusal.errcode}"
+        ) from refusal
+
+
 def _deliver(world: World, account: Account, fields: dict[str, Any]) -> Outcome:
     url = account.callback_url
     if world.deliver is None or not url:
@@ -86,6 +100,7 @@ def _deliver(world: World, account: Account, fields: dict[str, Any]) -> Outcome:
             continue
         try:
             reply = replies.read(account, fields, answer)
+            _own_media(world, account, reply)
         except replies.BadReply as error:
             return Outcome("bad_reply", str(error), attempt, None)
         return Outcome("empty" if reply is None else "answered", "", attempt, reply)

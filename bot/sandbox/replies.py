@@ -96,10 +96,12 @@ def read(account: Account, push: dict[str, Any], body: bytes) -> dict[str, Any] 
         }
         return {"type": kind, "media_id": media_id, **(video if kind == "video" else {})}
     if kind == "music":
-        if not _text(node, "Music/ThumbMediaId"):
+        thumb = _text(node, "Music/ThumbMediaId")
+        if not thumb:
             raise BadReply("no ThumbMediaId")
         return {
             "type": kind,
+            "media_id": thumb,
             "title": _text(node, "Music/Title"),
             "url": _text(node, "Music/MusicUrl"),
         }

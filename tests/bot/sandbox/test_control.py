@@ -97,6 +97,11 @@ def test_controls_are_for_this_machine_only(api: Api) -> None:
     assert far.status_code == 403
 
 
+@pytest.mark.parametrize("body", [b"{", b"[1]", b"null"])
+def test_a_control_wants_a_json_object(api: Api, body: bytes) -> None:
+    assert api.http.post(f"{BASE}/sandbox/stats", data=body, timeout=5).status_code == 400
+
+
 def test_an_unknown_api_is_refused_in_json(api: Api) -> None:
     assert api.get("/cgi-bin/none")["errcode"] == 40066
 

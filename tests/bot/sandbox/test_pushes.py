@@ -133,6 +133,9 @@ BAD = {
     "empty text": sealed(plain_reply(text(""))),
     "text too long": sealed(plain_reply(text("好" * 683))),
     "unknown type": sealed(plain_reply("<MsgType>poem</MsgType>")),
+    "image nobody uploaded": sealed(
+        plain_reply("<MsgType>image</MsgType><Image><MediaId>M</MediaId></Image>")
+    ),
     "image without id": sealed(plain_reply("<MsgType>image</MsgType>")),
     "articles miscounted": sealed(plain_reply(NEWS.replace(">2<", ">3<"))),
 }
