@@ -121,6 +121,30 @@ def _wildcard_postgresql(element: matches_wildcard, compiler: SQLCompiler, **kw:
     return f"({column} LIKE {pattern} ESCAPE '!')"
 
 
+class unindexed(FunctionElement[Any]):
+    """A column that SQLite must not choose an index by; PostgreSQL decides from statistics as ever.
+
+    Without statistics SQLite prefers the index with more equal columns, even where that reads the
+    whole table once a row and another index reads two rows.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, column: sa.ColumnElement[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(unindexed, "sqlite")
+def _unindexed_sqlite(element: unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"+{compiler.process(element.clauses, **kw)}"
+
+
+@compiles(unindexed, "postgresql")
+def _unindexed_postgresql(element: unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+    return str(compiler.process(element.clauses, **kw))
+
+
 class shanghai_day(FunctionElement[str]):
     """The Shanghai calendar day of a moment, as text such as ``2025-11-25``."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
+from bot.sql import unindexed
 from bot.tables.events import events
 from bot.tables.followers import followers
 
@@ -37,8 +38,8 @@ def did_event(
     """Whether the follower has at least ``times`` events of a kind; reads no more rows than that."""
     tests = [
         events.c.follower_id == followers.c.id,
-        events.c.account_id == account_id,
-        events.c.kind == kind,
+        unindexed(events.c.account_id) == account_id,
+        unindexed(events.c.kind) == kind,
         events.c.at <= now,
     ]
     if within_days is not None:

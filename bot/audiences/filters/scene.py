@@ -9,7 +9,7 @@ from pydantic import model_validator
 from bot.audiences.filters._shared import Resolve, exactly_one
 from bot.params import Params as Base
 from bot.params import SceneKey
-from bot.sql import matches_wildcard
+from bot.sql import matches_wildcard, unindexed
 from bot.tables.events import events
 from bot.tables.followers import followers
 
@@ -45,8 +45,8 @@ def where(
             .select_from(events)
             .where(
                 events.c.follower_id == followers.c.id,
-                events.c.account_id == account_id,
-                events.c.kind.in_(("subscribe", "scan")),
+                unindexed(events.c.account_id) == account_id,
+                unindexed(events.c.kind).in_(("subscribe", "scan")),
                 events.c.at <= now,
                 _is(events.c.key, wanted),
             )

@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from bot.accounts import Account
 from bot.audiences import segments
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.tables.audiences import segments as segments_table
+from bot.tables.followers import followers
 from tests import factories
 from tests.bot.audiences.population import NOW
 
@@ -173,3 +175,25 @@ def test_a_tree_that_does_not_parse_is_invalid_with_its_place(
     with pytest.raises(Invalid) as caught:
         segments.count(session, account.id, {"all": [{"tag": {}}]}, NOW)
     assert caught.value.field == "all.0.tag"
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"did": {"event": "click"}},
+        {"did": {"event": "click", "times": 3, "within_days": 7}},
+        {"did_not": {"event": "click"}},
+        {"scene": {"ever": "wb_*"}},
+    ],
+    ids=str,
+)
+def test_events_are_read_by_follower_even_where_the_database_has_no_statistics(
+    account: Account, session: Session, where: dict[str, Any]
+) -> None:
+    asked = sa.select(followers.c.id).where(segments.clause(session, account.id, where, NOW))
+    text = str(asked.compile(session, compile_kwargs={"render_postcompile": True}))
+    plan = session.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", ("x",) * text.count("?"))
+    steps = [row[3] for row in plan if " events " in row[3]]
+    assert steps
+    assert all("ix_events_follower_at" in step for step in steps)
