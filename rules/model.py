@@ -86,7 +86,7 @@ def names(body: Mapping[str, Any]) -> set[tuple[str, str, str]]:
 
     Scenes with ``*`` name none. Parts that do not parse are left out: ``problems`` says so.
     """
-    reader = Reader()
+    reader = Reader(gather=True)
     read(reader, body)
     return names_in(reader.found)
 

@@ -19,9 +19,10 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 class Reader:
-    """Reads one body and gathers its problems."""
+    """Reads one body and gathers its problems; with ``gather`` also its parts and their places."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gather: bool = False) -> None:
+        self.gather = gather
         self.problems: list[Problem] = []
         self.names: dict[str, int] = {}
         self.expressions = 0
@@ -110,7 +111,8 @@ class Reader:
         if params is None:
             return None
         part = Part(name, params)
-        self.found.append((f"{place}.{name}", part))
+        if self.gather:
+            self.found.append((f"{place}.{name}", part))
         return part
 
     def params(self, model: type[Params], value: Any, place: str) -> Any:
