@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.sandbox import api_tags
+from bot.sandbox import api_tags, windows
 from bot.sandbox.accounts import Account
 from bot.sandbox.state import Row
 from bot.sandbox.world import World, month_at
@@ -25,7 +25,8 @@ def add_many(world: World, account: Account, people: Iterable[Mapping[str, Any]]
     """Followers who came before the account was connected: no push is made.
 
     Each is ``{"open_id", "subscribe_time"? (unix seconds), "source"? (ADD_SCENE_…), "scene"?,
-    "tags"? [names], "unionid"?, "refuses"?, "counts"? {month: already received}}``. Existing ones stay.
+    "tags"? [names], "unionid"?, "refuses"?, "wrote_at"? (unix seconds: their last message opened a window then),
+    "counts"? {month: already received}}``. Existing ones stay.
     """
     now = world.now()
     given = [dict(person) for person in people]
@@ -47,6 +48,11 @@ def add_many(world: World, account: Account, people: Iterable[Mapping[str, Any]]
                 for person in given
             ),
         )
+        for person in given:
+            if person.get("wrote_at"):
+                windows.open_long(
+                    world.store, account.id, person["open_id"], float(person["wrote_at"])
+                )
         by_tag: dict[str, list[str]] = {}
         for person in given:
             for name in person.get("tags") or ():

@@ -85,6 +85,16 @@ def test_typing_needs_a_message_of_the_last_half_minute(api: Api) -> None:
     assert api.post("/cgi-bin/message/custom/typing", typing)["errcode"] == 45080
 
 
+def test_a_follower_from_before_may_have_written_before(api: Api) -> None:
+    now = api.platform.now()
+    people = [
+        {"open_id": "o_a", "wrote_at": now - 3600},
+        {"open_id": "o_b", "wrote_at": now - 172_801},
+    ]
+    api.platform.add_followers(SERVICE, people)
+    assert [api.custom("o_a"), api.custom("o_b")] == [0, 45015]
+
+
 def test_only_followers_act(api: Api) -> None:
     for act in (api.platform.say, api.platform.tap, api.platform.view):
         with pytest.raises(NotPossible):
