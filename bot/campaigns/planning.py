@@ -32,6 +32,9 @@ from bot.tables.followers import followers, reply_windows
 PAGE = 5000  # followers read and decided at once
 ROWS = 500  # deliveries a transaction: a push never waits longer than that takes
 MASS = "mass"
+COLUMNS = [
+    "account_id", "run_id", "follower_id", "status", "reason", "channel", "wave", "slot", "month", "at",
+]  # fmt: skip
 COUNTS_FOR_CAP = ("planned", "sent", "unknown")
 
 
@@ -475,28 +478,33 @@ def _write(
     if wants_slot:
         ledger.in_turn(session, plan.account.id)
         has_slot = ledger.reserve(session, plan.account.id, wants_slot, plan.month)
-    rows = []
+    groups: dict[tuple[str | None, str | None], list[int]] = {}
     for candidate, decided in piece:
         choice = decided
         if candidate.follower_id in wants_slot and candidate.follower_id not in has_slot:
             # another run took the last one since the snapshot
             choice = _choose(plan, replace(candidate, slots_left=0))
-        slot = choice.channel == MASS and plan.by_slots
-        rows.append(
-            {
-                "account_id": plan.account.id,
-                "run_id": run_id,
-                "follower_id": candidate.follower_id,
-                "status": "skipped" if choice.channel is None else "planned",
-                "reason": choice.reason,
-                "channel": choice.channel,
-                "wave": REST_WAVE,
-                "slot": ledger.RESERVED if slot else None,
-                "month": plan.month if slot else None,
-                "at": plan.now,
-            }
+        groups.setdefault((choice.channel, choice.reason), []).append(candidate.follower_id)
+    for (channel, reason), ids in groups.items():
+        slot = ledger.RESERVED if channel == MASS and plan.by_slots else None
+        # INSERT … SELECT: a third of the time of one set of parameters a row
+        rows = (
+            sa.select(
+                followers.c.account_id,
+                sa.literal(run_id),
+                followers.c.id,
+                sa.literal("skipped" if channel is None else "planned"),
+                sa.literal(reason, sa.Text),
+                sa.literal(channel, sa.Text),
+                sa.literal(REST_WAVE),
+                sa.literal(slot, sa.Text),
+                sa.literal(plan.month if slot else None, sa.Text),
+                sa.literal(plan.now, db.UtcDateTime()),
+            )
+            .where(followers.c.id.in_(ids))
+            .order_by(followers.c.id)
         )
-    session.execute(sa.insert(deliveries), rows)
+        session.execute(sa.insert(deliveries).from_select(COLUMNS, rows))
 
 
 def _mark_canary(session: Session, run_id: int) -> None:

@@ -128,6 +128,8 @@ def cancel(session: Session, run_id: int, now: datetime) -> None:
         Refused: the run has ended.
     """
     run = _run(session, run_id)
+    if run.status == "cancelled":
+        return
     statuses.check_run(run.status, "cancelled")
     # the run's row before the ledger's turn, as everywhere: two orders could stop each other
     ended = {"status": "cancelled", "reason": "by_operator", "finished_at": now}
