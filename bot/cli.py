@@ -6,7 +6,17 @@ from types import FrameType
 
 import click
 
-from bot.commands import account, campaigns, files, ledger, operators, report, system
+from bot.commands import (
+    account,
+    campaigns,
+    demo,
+    files,
+    ledger,
+    operators,
+    processes,
+    report,
+    system,
+)
 from bot.commands.shared import Commands, Tool, doc
 
 
@@ -28,6 +38,12 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
+    processes.run,
+    processes.web,
+    processes.scheduler_command,
+    processes.worker,
+    processes.sandbox_command,
+    demo.demo,
     account.account_group,
     account.stop,
     account.go,

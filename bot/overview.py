@@ -50,7 +50,7 @@ class CampaignLine:
 def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) -> Numbers:
     """The account's numbers right now. ``slots`` is what a follower gets a month."""
     since = start_of_day(day_of(now))
-    kinds = dict(
+    kinds: dict[str, int] = dict(
         session.execute(
             sa.select(events.c.kind, sa.func.count())
             .where(events.c.account_id == account_id, events.c.at >= since)

@@ -3,21 +3,28 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
 import requests
+import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from bot import accounts, clock, db
 from bot.accounts import Account
 from bot.config import Config
 from bot.kept import DatabaseStore, RedisStore
 from bot.rulebook import Rulebooks
+from bot.secrets import seal, unseal
+from bot.tables.jobs import installation
 from bot.wechat.callback import Credentials
 from bot.wechat.client import WeChat
+from bot.wechat.transport import new_http
 
+CLOCK_OFFSET = "clock_offset"  # seconds
 ACCOUNT_SECONDS = 2.0  # how long a changed token or mode may take to reach every process
 
 
@@ -38,7 +45,7 @@ class Runtime:
     clock: Callable[[], datetime]
     store: DatabaseStore | RedisStore
     rulebooks: Rulebooks = field(default_factory=Rulebooks)
-    http: Callable[[], requests.Session] = requests.Session
+    http: Callable[[], requests.Session] = new_http
     _known: dict[str, Known] = field(default_factory=dict)
     _gateways: dict[int, tuple[str, WeChat]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -82,6 +89,9 @@ class Runtime:
                     api_base=base,
                     store=self.store,
                     http=self.http(),
+                    now=self.clock,
+                    seal=partial(seal, self.secret_key),
+                    unseal=partial(unseal, self.secret_key),
                 )
                 found = (mark, gateway)
                 self._gateways[account_id] = found
@@ -93,13 +103,36 @@ class Runtime:
         self.engine.dispose()
 
 
-def build(config: Config, *, now: Callable[[], datetime] = clock.now) -> Runtime:
-    """A Runtime of these settings. Opens no connection yet."""
+def build(config: Config, now: Callable[[], datetime] | None = None) -> Runtime:
+    """A Runtime of these settings, on the installation's clock unless another is given."""
     engine = db.make_engine(config.database_url)
+    told = now if now is not None else clock_of(engine)
     store: DatabaseStore | RedisStore = (
-        RedisStore(config.redis_url) if config.redis_url else DatabaseStore(engine, now)
+        RedisStore(config.redis_url) if config.redis_url else DatabaseStore(engine, told)
     )
-    return Runtime(config, engine, db.GroupWriter(engine), now, store)
+    return Runtime(config, engine, db.GroupWriter(engine), told, store)
+
+
+def clock_of(engine: Engine) -> Callable[[], datetime]:
+    """The real clock, except where a played demo moved this installation and its sandbox on."""
+    try:
+        with db.reading(engine) as session:
+            seconds = session.execute(
+                sa.select(installation.c.value).where(installation.c.key == CLOCK_OFFSET)
+            ).scalar()
+    except DBAPIError:  # no tables yet, or no database: both are told elsewhere
+        return clock.now
+    return clock.Clock(offset=timedelta(seconds=float(seconds))) if seconds else clock.now
+
+
+def move_clock(session: db.Session, offset: timedelta) -> None:
+    """From now on this installation lives ``offset`` away from the real clock. For the played demo."""
+    db.upsert(
+        session,
+        installation,
+        {"key": CLOCK_OFFSET, "value": str(offset.total_seconds())},
+        key=["key"],
+    )
 
 
 def runtime() -> Runtime:

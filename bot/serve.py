@@ -13,6 +13,9 @@ from pathlib import Path
 from types import FrameType
 
 import requests
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
 from waitress.server import create_server
 
 from bot import clock, logs, scheduler
@@ -72,18 +75,26 @@ def run_all(rt: Runtime, host: str, port: int, ready: Callable[[str], None]) -> 
         stop.wait()
 
 
-def run_web(rt: Runtime, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """The HTTP doors alone. In production any WSGI server on ``wsgi:application`` does this.
+def run_web(host: str, port: int, workers: int) -> None:
+    """The HTTP doors alone, in ``workers`` processes; what any WSGI server does on ``wsgi:application``.
 
     Raises:
         Refused: the port is taken.
     """
-    stop = Stop()
-    with ExitStack() as open_things:
-        open_things.callback(rt.close)
-        open_things.enter_context(_listening(rt, host, port))
-        ready(f"http://{_shown(host)}:{port}")
-        stop.wait()
+    if _taken(host, port):
+        raise Refused(f"port {port} is taken by another program")
+    Granian(
+        "wsgi:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=WEB_THREADS,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+    ).serve()
 
 
 def run_scheduler(rt: Runtime) -> None:
@@ -116,7 +127,7 @@ def sandbox(port: int = SANDBOX_PORT, folder: Path = INSTANCE) -> Iterator[str]:
     """
     address = f"http://127.0.0.1:{port}"
     note = folder / "sandbox.pid"
-    if not _is_sandbox(address):
+    if not is_sandbox(address):
         if _taken("127.0.0.1", port):
             raise Refused(f"port {port} is taken by another program; the sandbox needs it")
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +142,7 @@ def sandbox(port: int = SANDBOX_PORT, folder: Path = INSTANCE) -> Iterator[str]:
                 start_new_session=True,
             )
         note.write_text(str(process.pid), encoding="ascii")
-        _until(lambda: _is_sandbox(address), SANDBOX_START_SECONDS, lambda: process.poll() is None)
+        _until(lambda: is_sandbox(address), SANDBOX_START_SECONDS, lambda: process.poll() is None)
     try:
         yield address
     finally:
@@ -141,9 +152,9 @@ def sandbox(port: int = SANDBOX_PORT, folder: Path = INSTANCE) -> Iterator[str]:
 def _end(note: Path, address: str) -> None:
     try:
         pid = int(note.read_text(encoding="ascii"))
-        if _is_sandbox(address):
+        if is_sandbox(address):
             os.kill(pid, signal.SIGTERM)
-            _until(lambda: not _is_sandbox(address), STOP_SECONDS, lambda: True)
+            _until(lambda: not is_sandbox(address), STOP_SECONDS, lambda: True)
         note.unlink(missing_ok=True)
     except (OSError, ValueError, Refused):
         log.warning("sandbox_not_stopped", address=address)
@@ -157,7 +168,8 @@ def _until(true: Callable[[], bool], seconds: float, alive: Callable[[], bool]) 
         threading.Event().wait(0.05)
 
 
-def _is_sandbox(address: str) -> bool:
+def is_sandbox(address: str) -> bool:
+    """Whether a sandbox answers at this address."""
     try:
         with requests.Session() as http:
             http.trust_env = False

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from bot.db import Session
 from bot.errors import Invalid, Refused, WeChatError
 from bot.logs import clean
 from bot.registry import TwoMembers
-from bot.runtime import Runtime, build
+from bot.runtime import Runtime, build, clock_of
 
 
 def t(zh: str, en: str) -> str:
@@ -62,7 +62,11 @@ class Tool:
         return build(self.config)
 
     def now(self) -> datetime:
-        return clock.now()
+        return self._clock()
+
+    @cached_property
+    def _clock(self) -> Callable[[], datetime]:
+        return clock_of(self.engine)
 
     def check_revision(self) -> None:
         """Raises Refused where the database has no tables or is not of this program's revision."""

@@ -1,0 +1,102 @@
+"""demo: the brand 沐颜集, and a month of its life."""
+
+from dataclasses import replace
+
+import click
+import requests
+import sqlalchemy as sa
+
+from bot import accounts, db, migrate, serve
+from bot.app import create_app
+from bot.clock import Clock, now, parse_moment
+from bot.commands.shared import Tool, doc, pass_tool, print_table, say, t
+from bot.config import INSTANCE
+from bot.demo import load, play
+from bot.errors import Refused
+from bot.kept import DatabaseStore
+from bot.runtime import Runtime, move_clock
+from bot.sandbox import control, inprocess
+from bot.sandbox.app import create_app as sandbox_app
+from bot.sandbox.platform import Platform
+from bot.sandbox.serve import DEFAULT_PORT
+from bot.tables.campaigns import campaigns
+
+BEGIN = "2025-11-01 08:00"  # of a month that is played from an empty installation
+ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
+
+
+@click.command(
+    "demo",
+    help=doc(
+        "载入演示品牌「沐颜集」。--play 在沙箱的时钟上过一个月，比较精准触达和全量群发。",
+        "Load the demo brand. --play lets a month pass on the sandbox's clock and compares "
+        "a targeted campaign with a send to all.",
+        "qunfen demo --size small --play",
+    ),
+)
+@click.option(
+    "--size",
+    type=click.Choice(list(load.SIZES)),
+    default="small",
+    show_default=True,
+    help=t("粉丝数：small 2,000，full 20,000", "followers: small 2,000, full 20,000"),
+)
+@click.option("--play", "plays", is_flag=True, help=t("过一个月", "let a month pass"))
+@pass_tool
+def demo(tool: Tool, size: str, plays: bool) -> None:
+    migrate.upgrade(tool.engine)
+    if serve.is_sandbox(ADDRESS):
+        raise Refused(
+            t(
+                "沙箱正在运行，请先停止 qunfen run 或 qunfen sandbox",
+                "the sandbox is running: stop `qunfen run` or `qunfen sandbox` first",
+            )
+        )
+    with tool.reading() as session:
+        loaded = load.is_loaded(session)
+        played = session.execute(sa.select(campaigns.c.id).limit(1)).scalar() is not None
+    frozen = Clock(frozen_at=tool.now() if loaded or not plays else parse_moment(BEGIN))
+    INSTANCE.mkdir(parents=True, exist_ok=True)
+    platform = Platform(str(INSTANCE / "sandbox.db"), frozen)
+    rt = _on_one_clock(tool, platform, frozen)
+    product = create_app(rt.config, rt)
+    platform.deliver = inprocess.deliver_to(product)
+    stage = load.Stage(
+        rt, ADDRESS, lambda name, words: control.handle(platform, name, "POST", words)[1]
+    )
+    count = load.load(stage, size, frozen())
+    if count:
+        say(t(f"已载入「沐颜集」：{count:,} 位粉丝", f"loaded the brand: {count:,} followers"))
+    elif not plays:
+        say(t("「沐颜集」已经在这里了", "the brand is here already"))
+    if plays and not played:
+        play.play(
+            stage, platform, frozen, product, size, lambda day: click.echo(f"{day} ", nl=False)
+        )
+        click.echo()
+        with db.writing(tool.engine) as session:
+            move_clock(session, frozen() - now())
+        platform.set_clock(frozen(), frozen=False)
+    if plays:
+        _compare(tool, stage)
+
+
+def _on_one_clock(tool: Tool, platform: Platform, frozen: Clock) -> Runtime:
+    def http() -> requests.Session:
+        session = requests.Session()
+        inprocess.mount(session, ADDRESS, sandbox_app(platform))
+        return session
+
+    rt = tool.runtime
+    return replace(rt, clock=frozen, store=DatabaseStore(rt.engine, frozen), http=http)
+
+
+def _compare(tool: Tool, stage: load.Stage) -> None:
+    with tool.reading() as session:
+        account_id = accounts.get(session, load.SLUG).id
+    rows = list(play.told(play.outcomes(stage, account_id)))
+    print_table(
+        ["", t("全量群发", "send to all"), t("精准触达", "targeted")],
+        rows,
+        t("同一批粉丝，两种发法（沙箱演示数据）", "The same followers, two ways (sandbox figures)"),
+    )
