@@ -1,0 +1,479 @@
+"""An account as one file: read, checked with lines, planned, applied, pulled."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot import accounts, db, rulebook
+from bot.as_code import apply as as_code
+from bot.as_code.apply import Prepared
+from bot.as_code.plan import Plan
+from bot.as_code.pull import pull, write
+from bot.as_code.reading import MAX_BYTES, read
+from bot.campaigns import definitions
+from bot.tables import metadata
+from bot.tables.accounts import media
+from bot.tables.followers import tags
+from bot.tables.jobs import jobs
+from bot.tables.operators import audit
+from bot.tables.rulebooks import rulebooks
+from tests import factories
+from tests.factories import SECRET_KEY, at
+
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/muyan.yaml"
+NOW = at("2026-11-20 09:00")
+ENVIRON = {
+    "MUYAN_SECRET": factories.APP_SECRET,
+    "MUYAN_TOKEN": factories.TOKEN,
+    "MUYAN_AES_KEY": factories.AES_KEY,
+}
+HEAD = """\
+version: 1
+account: {slug: muyan, name: 沐颜集, kind: service, verified: true, app_id: wx1234567890abcdef,
+  app_secret: 0123456789abcdef, token: oaTestToken2026}
+"""
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+
+
+def run(
+    engine: sa.Engine,
+    text: str | bytes,
+    *,
+    folder: Path = EXAMPLE.parent,
+    prune: bool = False,
+    dry: bool = False,
+    now: datetime = NOW,
+) -> Prepared:
+    raw = text.encode() if isinstance(text, str) else text
+    with db.writing(engine) as session:
+        prepared = as_code.prepare(session, raw, folder, ENVIRON, SECRET_KEY, now, prune=prune)
+        if not prepared.problems and not dry:
+            as_code.apply(session, prepared, SECRET_KEY, now)
+    return prepared
+
+
+def changes(prepared: Prepared) -> list[str]:
+    assert prepared.problems == []
+    assert isinstance(prepared.plan, Plan)
+    return [f"{c.sign} {c.kind} {c.name}".strip() for c in prepared.plan.changes]
+
+
+def problems(engine: sa.Engine, text: str | bytes, **options: Any) -> list[tuple[int, str]]:
+    found = run(engine, text, **options).problems
+    return [(problem.line, f"{problem.place}: {problem.message}") for problem in found]
+
+
+def pulled(engine: sa.Engine) -> str:
+    with db.reading(engine) as session:
+        return pull(session, "muyan")
+
+
+def test_the_example_applies_once_and_pulls_to_a_file_that_changes_nothing(
+    engine: sa.Engine,
+) -> None:
+    first = changes(run(engine, EXAMPLE.read_bytes()))
+    assert first[0] == "+ account muyan"
+    assert "+ campaign 奈雪8元券" in first
+    assert changes(run(engine, EXAMPLE.read_bytes())) == []
+    assert changes(run(engine, pulled(engine))) == []
+    with db.reading(engine) as session:
+        account = accounts.get(session, "muyan")
+        assert account.opening_stated
+        assert account.limits.cap_messages == 3
+        assert accounts.secrets_of(session, account.id, SECRET_KEY).aes_key == factories.AES_KEY
+        assert rulebook.head(session, account.id) == 1
+        assert definitions.get(session, account.id, "奈雪8元券").status == "scheduled"
+        names = session.execute(sa.select(jobs.c.name).order_by(jobs.c.name)).scalars().all()
+        assert names == ["make_scenes", "publish_menu", "sync_tags"]
+        assert session.execute(sa.select(sa.func.count()).select_from(audit)).scalar() == 1
+
+
+def test_secrets_never_leave_in_a_pulled_file(engine: sa.Engine) -> None:
+    run(engine, EXAMPLE.read_bytes())
+    text = pulled(engine)
+    assert not any(secret in text for secret in ENVIRON.values())
+    assert "app_secret" not in text
+
+
+def test_one_apply_publishes_one_rulebook_and_only_when_rules_changed(engine: sa.Engine) -> None:
+    run(engine, EXAMPLE.read_bytes())
+    changed = EXAMPLE.read_text().replace('8 元券"}', '9 元券"}').replace("欢迎从", "你好，从")
+    assert changes(run(engine, changed)) == ["~ rule 领券", "~ rule 微博新粉"]
+    run(engine, changed.replace("name: 微博主页", "name: 微博首页"))
+    with db.reading(engine) as session:
+        numbers = session.execute(sa.select(rulebooks.c.number)).scalars().all()
+    assert numbers == [1, 2]
+
+
+def test_rules_of_the_file_come_first_in_its_order_and_others_stay_behind(
+    engine: sa.Engine,
+) -> None:
+    def rules(*names: str) -> str:
+        lines = [
+            f"  - {{name: {n}, when: [{{text_is: {{any: [{n}]}}}}], then: [{{reply: {{text: {n}}}}}]}}"
+            for n in names
+        ]
+        return HEAD + "rules:\n" + "\n".join(lines) + "\n"
+
+    run(engine, rules("a", "b", "c"))
+    assert changes(run(engine, rules("c", "d"))) == ["+ rule d", "~ order of the rules"]
+    with db.reading(engine) as session:
+        account = accounts.get(session, "muyan")
+        body = rulebook.snapshot(session, account.id, 2)
+    assert [rule["name"] for rule in body["rules"]] == ["c", "d", "a", "b"]
+    assert changes(run(engine, rules("c", "d"))) == []
+    assert changes(run(engine, rules("c", "d"), prune=True)) == ["- rule a", "- rule b"]
+    assert changes(run(engine, rules("c", "d"), prune=True)) == []
+    assert changes(run(engine, rules("c", "d", "a"))) == ["+ rule a"]  # an archived one comes back
+
+
+def test_what_the_file_does_not_name_stays_and_prune_archives_it(engine: sa.Engine) -> None:
+    run(engine, EXAMPLE.read_bytes())
+    with db.writing(engine) as session:
+        account = accounts.get(session, "muyan")
+        follower = factories.make_follower(session, account.id, now=NOW)
+        held = session.execute(sa.select(tags.c.id).where(tags.c.name == "喜欢互动")).scalar_one()
+        factories.give_tag(session, account.id, follower, held, now=NOW)
+    bare = "version: 1\naccount: {slug: muyan}\n"
+    assert changes(run(engine, bare)) == []
+    assert set(changes(run(engine, bare, prune=True))) == {
+        "- tag 微博来源",
+        "- tag 活动敏感",  # 喜欢互动 is somebody's
+        "- scene wb_bio",
+        "- rule 领券",
+        "- rule 微博新粉",
+        "- segment 微博互动",
+        "- campaign 奈雪8元券",
+    }
+    assert changes(run(engine, bare, prune=True)) == []
+
+
+def test_was_renames_also_where_others_mention_the_name(engine: sa.Engine) -> None:
+    run(engine, EXAMPLE.read_bytes())
+    renamed = (
+        "version: 1\naccount: {slug: muyan}\n"
+        "tags: [{name: 微博粉丝, was: 微博来源, family: 客户信息, sync: true}]\n"
+        "segments:\n  - name: 微博的人\n    was: 微博互动\n    where: {tag: {has: 微博粉丝}}\n"
+    )
+    assert changes(run(engine, renamed)) == ["~ tag 微博粉丝", "~ segment 微博的人"]
+    assert changes(run(engine, renamed)) == []
+    text = pulled(engine)
+    assert "微博来源" not in text
+    assert "segment: 微博的人" in text
+    assert text.count("微博粉丝") == 5  # tag, scene, rule, segment, personal menu
+    assert changes(run(engine, text)) == []
+    with db.reading(engine) as session:
+        account = accounts.get(session, "muyan")
+        in_force = rulebook.snapshot(session, account.id, rulebook.head(session, account.id))
+    assert "微博粉丝" in str(in_force)
+    assert [
+        m
+        for _, m in problems(
+            engine, renamed.replace("was: 微博来源", "was: 没有").replace("微博粉丝", "新的")
+        )
+    ]
+
+
+def test_every_problem_is_reported_with_its_line_and_nothing_is_applied(engine: sa.Engine) -> None:
+    text = HEAD + (
+        "tags:\n"  # 4
+        "  - {name: 甲, family: 乱写, colour: red}\n"
+    )
+    assert problems(engine, text) == [
+        (5, "tags.0.colour: 'colour' is not a known key here"),
+        (5, "tags.0.family: Input should be '客户信息', '价值', '消费互动' or '营销互动'"),
+    ]
+    text = (
+        HEAD
+        + (
+            "tags: [{name: 甲}, {name: 甲}]\n"  # 4
+            "scenes: [{key: a, name: A, tags: [乙]}]\n"
+            "rules:\n"
+            "  - name: r\n"
+            "    when: [{subscribed_from: {scene: b_x}}, {follower_tag: {has: 丙}}]\n"  # 8
+            "    then: [{reply: {text: x}}, {add_tag: {tags: [甲]}}]\n"
+            "  - name: s\n"
+            "    when: [{text_iz: {any: [x]}}]\n"  # 11
+            "    then: [{reply: {image: {file: none.png}}}]\n"
+            "segments:\n"
+            "  - name: g\n"
+            "    where: {all: [{in_segment: {name: h}}, {did: {event: dance}}, {got_campaign: {name: k}}]}\n"  # 15
+            "campaigns:\n"
+            "  - {name: c, segment: nobody, at: 2026-11-19T08:00, channels: [mass],"
+            " content: {text: x}, status: scheduled}\n"
+            "limits: {quiet_hours: 22-8}\n"
+        )
+    )
+    assert "quiet" in problems(engine, text)[0][1]  # the schema first
+    found = problems(engine, text.replace("22-8", '"22:00-08:00"'))
+    lines = [line for line, _ in found]
+    said = "\n".join(message for _, message in found)
+    assert lines == sorted(lines)
+    for line, words in (
+        (4, "a second '甲'"),
+        (5, "no tag '乙'"),
+        (8, "no scene 'b_x'"),
+        (8, "no tag '丙'"),
+        (11, "text_iz"),
+        (12, "none.png"),
+        (15, "no segment 'h'"),
+        (15, "no event 'dance'"),
+        (15, "no campaign 'k'"),
+        (17, "no segment 'nobody'"),
+        (17, "more than 10 minutes past"),
+    ):
+        assert any(at_line == line and words in message for at_line, message in found), (
+            line,
+            words,
+            said,
+        )
+    with db.reading(engine) as session:
+        assert accounts.every(session) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (b"\xff\xfe\x00", 1, "UTF-8"),
+        (b"version: 1\nname: a\x00b\n", 2, "control character"),
+        (b"x" * (MAX_BYTES + 1), 1, "MiB"),
+        (b"", 1, "version: 1"),
+        (b"- 1\n", 1, "mapping"),
+        (b"version: 1\nversion: 1\n", 2, "stands twice, first in line 1"),
+        (b"a: &x [1, 2]\nb: [*x, *x]\n", 2, "aliases"),
+        (b"a: 1\n<<: {b: 1}\n", 2, "merge"),
+        (b"a:\n\tb: 1\n", 2, "tab"),
+        (b"a: [1\nb: 2\n", 2, "not YAML"),
+        (b"a: !!python/object/apply:os.system [ls]\n", 1, "tag"),
+        (b"a: 1\n---\nb: 2\n", 2, "second document"),
+        (b"[" * 100_000, 1, "nested deeper"),
+        (b"a: *\n", 1, "quotes"),
+        (b"? {a: 1}\n: b\n", 1, "key"),
+        (b"a: 1e999\n", 1, "too large"),
+    ],
+)
+def test_hostile_yaml_gets_a_clear_answer(text: bytes, line: int, words: str) -> None:
+    first = read(text).problems[0]
+    assert first.line == line
+    assert words in first.message
+
+
+def test_a_thousand_laughs_cost_nothing() -> None:
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 40)
+    )
+    assert "aliases" in read(bomb.encode()).problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("limits: {approve_above: yes}", "valid integer"),
+        ("tags: [{name: 甲, sync: yes}]", "true or false"),
+        ("tags: [{name: 12}]", "put it in quotes"),
+        ("tags: [{name: 甲, expires_after_days: '90'}]", "valid integer"),
+        ("tags: 甲", "valid list"),
+        ("scenes: [{key: 中文, name: a}]", "pattern"),
+        ("scenes: [{key: a, name: a, permanent: true, expire_seconds: 60}]", "permanent: false"),
+        ("limits: {quiet_hours: '08:00-08:00'}", "same time"),
+        ("rules: [{name: r, when: [], then: []}]", "rules.0"),
+        ("menu: [{name: 领券}]", "menu"),
+        ("personal_menus: [{tag: 甲, menu: [{name: a, click: b}]}]", "tag '甲'"),
+        ("version: 2", "stands twice"),
+        ("extra: 1", "not a known key"),
+    ],
+)
+def test_wrong_values_say_what_would_be_right(engine: sa.Engine, section: str, words: str) -> None:
+    found = problems(engine, HEAD + section + "\n")
+    assert found
+    assert any(words in message for _, message in found), found
+
+
+def test_a_secret_is_checked_but_never_repeated(engine: sa.Engine) -> None:
+    text = HEAD.replace(
+        "token: oaTestToken2026", "token: {env: NOT_THERE}, aes_key: hunter2hunter2"
+    )
+    said = str(problems(engine, text))
+    assert "NOT_THERE is not set" in said
+    assert "43 letters and digits" in said
+    assert "hunter2" not in said
+
+
+def test_times_and_words_that_yaml_1_1_would_change_stay_what_they_say(engine: sa.Engine) -> None:
+    text = HEAD + (
+        "rules:\n  - name: on\n    when: [{text_is: {any: [yes, no, 20:30]}},"
+        " {time_of_day: {from: 20:30, until: 22:00}}]\n"
+        "    then: [{reply: {text: off}}]\n"
+    )
+    changes(run(engine, text))
+    with db.reading(engine) as session:
+        account = accounts.get(session, "muyan")
+        rule = rulebook.snapshot(session, account.id, 1)["rules"][0]
+    assert rule["name"] == "on"
+    assert rule["when"][0]["text_is"]["any"] == ["yes", "no", "20:30"]
+    assert rule["when"][1]["time_of_day"]["from"] == "20:30"
+    assert changes(run(engine, pulled(engine))) == []
+
+
+def test_files_of_contents_are_stored_once_and_again_when_they_change(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    text = HEAD + "fallback: {reply: {image: {file: pictures/a.png}}}\n"
+    (tmp_path / "pictures").mkdir()
+    picture = tmp_path / "pictures" / "a.png"
+    assert "no file pictures/a.png" in problems(engine, text, folder=tmp_path)[0][1]
+    picture.write_bytes(b"MZ" + bytes(100))
+    assert "is not a image" in problems(engine, text, folder=tmp_path)[0][1]
+    picture.write_bytes(PNG + bytes(3_000_000))
+    assert "are allowed" in problems(engine, text, folder=tmp_path)[0][1]
+    picture.write_bytes(PNG)
+    assert "+ file pictures/a.png" in changes(run(engine, text, folder=tmp_path))
+    assert changes(run(engine, text, folder=tmp_path)) == []
+    assert changes(run(engine, pulled(engine), folder=tmp_path / "elsewhere")) == []
+    picture.write_bytes(PNG + b"new")
+    assert changes(run(engine, text, folder=tmp_path)) == ["+ file pictures/a.png"]
+    assert changes(run(engine, text, folder=tmp_path)) == []
+    with db.reading(engine) as session:
+        assert session.execute(sa.select(sa.func.count()).select_from(media)).scalar() == 2
+    for name in ("../secret.png", "/etc/passwd"):
+        said = problems(
+            engine, HEAD + f"fallback: {{reply: {{image: {{file: {name}}}}}}}\n", folder=tmp_path
+        )
+        assert "account file" in said[0][1]
+
+
+def test_a_stored_campaign_whose_time_has_passed_stays_as_it_is(engine: sa.Engine) -> None:
+    run(engine, EXAMPLE.read_bytes())
+    later = at("2026-12-24 09:00")
+    assert changes(run(engine, pulled(engine), now=later)) == []
+    other = EXAMPLE.read_text().replace("20:30:00+08:00", "21:30:00+08:00")
+    assert "10 minutes past" in problems(engine, other, now=later)[0][1]
+
+
+def test_an_account_keeps_its_app_id(engine: sa.Engine) -> None:
+    run(engine, HEAD)
+    assert "another AppID" in problems(engine, HEAD.replace("wx1234", "wx9999"))[0][1]
+    other = HEAD.replace("slug: muyan", "slug: other")
+    assert "belongs to the account 'muyan'" in problems(engine, other)[0][1]
+
+
+def test_limits_not_named_stay_and_null_goes_back_to_the_default(engine: sa.Engine) -> None:
+    run(engine, HEAD + "limits: {approve_above: 5, cap: {messages: 1, days: 2}}\n")
+    assert changes(run(engine, HEAD + "limits: {approve_above: 6}\n")) == ["~ limits"]
+    assert changes(run(engine, HEAD + "limits: {cap: null}\n")) == ["~ limits"]
+    with db.reading(engine) as session:
+        limits = accounts.get(session, "muyan").limits
+    assert (limits.approve_above, limits.cap_messages) == (6, None)
+
+
+names = (
+    st.text(
+        st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\u2028\u2029"),
+        min_size=1,
+        max_size=12,
+    )
+    .map(str.strip)
+    .filter(bool)
+)
+texts = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=40
+).filter(lambda text: text.strip() and not set(text) & set("{}|"))
+rule_names = st.lists(names, max_size=4, unique=True)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Account files as people might write them."""
+    tag_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    some_tags = st.lists(st.sampled_from(tag_names), min_size=1, max_size=3, unique=True)
+    found: dict[str, Any] = {
+        "version": 1,
+        "account": {
+            "slug": "muyan",
+            "name": draw(names),
+            "kind": "service",
+            "verified": draw(st.booleans()),
+            "app_id": "wx1234567890abcdef",
+            "app_secret": "0123456789abcdef",
+            "token": "oaTestToken2026",
+        },
+        "tags": [
+            {"name": name, "expires_after_days": draw(st.none() | st.integers(1, 3650))}
+            for name in tag_names
+        ],
+        "scenes": [
+            {
+                "key": key,
+                "name": draw(names),
+                "permanent": draw(st.booleans()),
+                "tags": draw(some_tags),
+            }
+            for key in draw(
+                st.lists(
+                    st.from_regex(r"[a-z0-9_.]{1,10}", fullmatch=True), max_size=3, unique=True
+                )
+            )
+        ],
+        "rules": [
+            {
+                "name": name,
+                "when": [{"text_is": {"any": draw(st.lists(texts, min_size=1, max_size=3))}}],
+                "then": [{"reply": {"text": draw(texts)}}, {"add_tag": {"tags": draw(some_tags)}}],
+                "continue": draw(st.booleans()),
+            }
+            for name in draw(rule_names)
+        ],
+        "segments": [
+            {
+                "name": name,
+                "where": {
+                    draw(st.sampled_from(["all", "any"])): [{"tag": {"any": draw(some_tags)}}]
+                },
+            }
+            for name in draw(rule_names)
+        ],
+        "limits": draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "quiet_hours": st.just("22:00-08:00"),
+                    "cap": st.none()
+                    | st.fixed_dictionaries(
+                        {"messages": st.integers(1, 9), "days": st.integers(1, 9)}
+                    ),
+                    "approve_above": st.integers(0, 5000),
+                },
+            )
+        ),
+    }
+    if draw(st.booleans()):
+        found["fallback"] = {"reply": {"text": draw(texts)}}
+    return found
+
+
+@settings(
+    max_examples=int(os.environ.get("EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(documents(), documents())
+def test_any_file_applies_once_and_what_is_pulled_changes_nothing(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    engine = db.make_engine("sqlite://")
+    metadata.create_all(engine)
+    for document in (first, second):
+        text = write(document)
+        assert read(text.encode()).data == document
+        changes(run(engine, text))
+        assert changes(run(engine, text)) == []
+        again = pulled(engine)
+        assert changes(run(engine, again)) == []
+        assert pulled(engine) == again
+    engine.dispose()

@@ -1,0 +1,76 @@
+"""Operators: passwords, throttled logins, audit."""
+
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from bot import db, operators
+from bot.clock import Clock
+from bot.errors import Invalid, Refused
+from bot.kept import DatabaseStore
+from bot.tables.operators import audit
+from bot.tables.operators import operators as table
+
+
+def test_a_generated_password_logs_in_and_only_its_hash_is_kept(
+    engine: sa.Engine, now: datetime
+) -> None:
+    store = DatabaseStore(engine, Clock(frozen_at=now))
+    with db.writing(engine) as session:
+        password = operators.add(session, "Ann", "operator", now)
+        stored = session.execute(sa.select(table.c.password_hash)).scalar_one()
+    assert stored.startswith("$argon2id$")
+    assert password not in stored
+    found = operators.verify(engine, store, "Ann", password, now)
+    assert found is not None
+    assert found.role == "operator"
+    assert operators.verify(engine, store, "Ann", password + "x", now) is None
+    assert operators.verify(engine, store, "Nobody", password, now) is None
+    with db.reading(engine) as session:
+        assert operators.every(session)[0].last_login_at == now
+
+
+def test_a_new_password_ends_open_sessions(engine: sa.Engine, now: datetime) -> None:
+    store = DatabaseStore(engine, Clock(frozen_at=now))
+    with db.writing(engine) as session:
+        old = operators.add(session, "Bo", "lead", now)
+        new = operators.passwd(session, "Bo", now)
+        assert operators.every(session)[0].session_number == 2
+    assert operators.verify(engine, store, "Bo", old, now) is None
+    assert operators.verify(engine, store, "Bo", new, now) is not None
+
+
+def test_too_many_tries_have_to_wait_ten_minutes(engine: sa.Engine, now: datetime) -> None:
+    clock = Clock(frozen_at=now)
+    store = DatabaseStore(engine, clock)
+    with db.writing(engine) as session:
+        password = operators.add(session, "Cai", "viewer", now)
+    for _ in range(operators.NAME_TRIES):
+        assert operators.verify(engine, store, "Cai", "wrong-password", now) is None
+    with pytest.raises(Refused, match="ten minutes"):
+        operators.verify(engine, store, "Cai", password, now)
+    clock.move_to(now + timedelta(minutes=11))
+    assert operators.verify(engine, store, "Cai", password, now) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "password"),
+    [("", "lead", None), ("x" * 61, "lead", None), ("Ann", "king", None), ("Ann", "lead", "short")],
+)
+def test_what_cannot_be_used_is_refused(
+    session: db.Session, now: datetime, name: str, role: str, password: str | None
+) -> None:
+    with pytest.raises(Invalid):
+        operators.add(session, name, role, now, password)
+
+
+def test_a_name_is_taken_once_and_changes_are_written_down(
+    session: db.Session, now: datetime
+) -> None:
+    operators.add(session, "Ann", "lead", now)
+    with pytest.raises(Refused, match="already"):
+        operators.add(session, "Ann", "lead", now)
+    with pytest.raises(Refused, match="no operator"):
+        operators.passwd(session, "Bo", now)
+    assert session.execute(sa.select(audit.c.action)).scalars().all() == ["operator.add"]
