@@ -6,10 +6,10 @@
 
 import contextlib
 import json
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -112,19 +112,28 @@ def writing(engine: Engine) -> Iterator[Session]:
             yield session
 
 
-class GroupWriter:
-    """SQLite's one writer thread: work that arrives together shares a commit, a savepoint each.
+@dataclass(slots=True)
+class _Unit:
+    """Work that waits for its turn, and what came of it."""
 
-    A commit costs as much as a whole push, and SQLite has one writer anyway. On PostgreSQL each
-    unit of work keeps a transaction of its own.
+    work: Callable[[Session], Any]
+    done: bool = False
+    result: Any = None
+    problem: BaseException | None = None
+
+
+class GroupWriter:
+    """Work that arrives together on SQLite shares one transaction, a savepoint each.
+
+    SQLite has one writer, and a commit costs as much as half a push. Whoever gets the turn does the
+    work of all who wait: no thread of its own, so that a lone push is handed to nobody. On
+    PostgreSQL each unit of work keeps a transaction of its own.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None]
-        self._waiting = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._start = threading.Lock()
+        self._waiting: deque[_Unit] = deque()
+        self._turn = threading.Lock()
 
     def run(self, work: Callable[[Session], Result]) -> Result:
         """Run ``work`` in a transaction and return, after the commit, what it returned.
@@ -134,72 +143,45 @@ class GroupWriter:
         if self._engine.dialect.name != "sqlite":
             with writing(self._engine) as session:
                 return work(session)
-        if self._thread is None:
-            with self._start:
-                if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._loop, name="group-writer", daemon=True
-                    )
-                    self._thread.start()
-        done: Future[Result] = Future()
-        self._waiting.put((work, done))
-        return done.result()
+        unit = _Unit(work)
+        self._waiting.append(unit)
+        while not unit.done:
+            with self._turn:
+                if not unit.done:
+                    self._commit_together()
+        if unit.problem is not None:
+            raise unit.problem
+        result: Result = unit.result
+        return result
 
     def close(self) -> None:
-        """Finish what is waiting and end the thread."""
-        if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join()
-            self._thread = None
+        """Wait for the work at hand."""
+        with self._turn:
+            pass
 
-    def _loop(self) -> None:
-        while True:
-            item = self._waiting.get()
-            if item is None:
-                return
-            group = [item]
-            closing = False
-            while len(group) < GROUP_LIMIT:
-                try:
-                    following = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    closing = True
-                    break
-                group.append(following)
-            self._commit_together(group)
-            if closing:
-                return
-
-    def _commit_together(
-        self, group: Sequence[tuple[Callable[[Session], Any], "Future[Any]"]]
-    ) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+    def _commit_together(self) -> None:
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
         try:
             with writing(self._engine) as session:
-                for work, done in group:
-                    try:
-                        if len(group) == 1:
-                            result = work(session)
-                        else:
-                            with session.begin_nested():
-                                result = work(session)
-                    except BaseException as problem:
-                        if len(group) == 1:
-                            raise
-                        outcomes.append((done, None, problem))
-                    else:
-                        outcomes.append((done, result, None))
-        except BaseException as problem:  # the commit itself failed, or a group of one did
-            for _work, done in group:
-                done.set_exception(problem)
-            return
-        for done, result, failure in outcomes:
-            if failure is not None:
-                done.set_exception(failure)
-            else:
-                done.set_result(result)
+                for unit in group:
+                    _run_one(session, unit, alone=len(group) == 1)
+        except BaseException as problem:  # the commit itself failed, or the only unit did
+            for unit in group:
+                unit.problem = problem
+        finally:
+            for unit in group:
+                unit.done = True
+
+
+def _run_one(session: Session, unit: _Unit, *, alone: bool) -> None:
+    if alone:
+        unit.result = unit.work(session)
+        return
+    try:
+        with session.begin_nested():
+            unit.result = unit.work(session)
+    except BaseException as problem:
+        unit.problem = problem
 
 
 def insert(session: Session, table: sa.Table) -> Any:
