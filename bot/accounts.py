@@ -100,7 +100,7 @@ def add(
     limits: Mapping[str, Any] | None = None,
     sandbox_url: str | None = None,
 ) -> int:
-    """Store a new account, its three secrets sealed. ``sandbox_url`` can never be changed afterwards.
+    """Store a new account, its three secrets sealed. ``sandbox_url`` decides for good whether it is real.
 
     Raises:
         Refused: slug or AppID is taken.
@@ -151,6 +151,15 @@ def change(session: Session, account_id: int, secret_key: str, values: Mapping[s
     }
     if changed:
         session.execute(sa.update(accounts).where(accounts.c.id == account_id).values(**changed))
+
+
+def move_sandbox(session: Session, account_id: int, url: str) -> None:
+    """The sandbox of an account answers at another address now; a real account stays real."""
+    session.execute(
+        sa.update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.sandbox_url.is_not(None))
+        .values(sandbox_url=url)
+    )
 
 
 def secrets_of(session: Session, account_id: int, secret_key: str) -> Secrets:

@@ -71,8 +71,15 @@ def run_all(rt: Runtime, host: str, port: int, ready: Callable[[str], None]) -> 
         bells = scheduler.start(rt, workers.wake)
         open_things.callback(bells.shutdown)
         open_things.enter_context(_listening(rt, host, port))
-        ready(f"http://{_shown(host)}:{port}")
+        ready(address(host, port))
         stop.wait()
+
+
+def address(host: str, port: int) -> str:
+    """Where a browser on this machine finds a server that listens there."""
+    everywhere = ("0.0.0.0", "::", "")  # noqa: S104 -- compared, not bound
+    shown = "127.0.0.1" if host in everywhere else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
 
 
 def run_web(host: str, port: int, workers: int) -> None:
@@ -205,7 +212,3 @@ def _listening(rt: Runtime, host: str, port: int) -> Iterator[None]:
     finally:
         server.close()
         thread.join(STOP_SECONDS)
-
-
-def _shown(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104

@@ -38,6 +38,7 @@ FIRST_CAMPAIGN = timedelta(minutes=2)
 )
 @pass_tool
 def run(tool: Tool, host: str, port: int, sandbox: bool, sandbox_port: int) -> None:
+    tool.listens_at(serve.address(host, port))
     migrate.upgrade(tool.engine)
     with ExitStack() as beside:
         if sandbox:
@@ -94,6 +95,7 @@ def _demo(tool: Tool, address: str, beside: ExitStack) -> None:
     with tool.reading() as session:
         loaded = load.is_loaded(session)
     if loaded:
+        load.meet(stage)
         life = Life(stage.control)
         life.start()
         beside.callback(life.stop)

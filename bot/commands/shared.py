@@ -48,6 +48,11 @@ class Tool:
     def config(self) -> Config:
         return load_config(os.environ)
 
+    def listens_at(self, address: str) -> None:
+        """Where no public address is set, it is this one. To be said before ``runtime`` is asked for."""
+        if "base_url" not in self.config.model_fields_set:
+            self.config = self.config.model_copy(update={"base_url": address})
+
     @property
     def secret_key(self) -> str:
         return self.config.secret_key.get_secret_value()

@@ -107,6 +107,19 @@ def load(stage: Stage, size: str, now: datetime) -> int:
     return len(everybody)
 
 
+def meet(stage: Stage) -> None:
+    """Tell the brand and its sandbox where the other one is: either may have been started on another port.
+
+    Raises:
+        Refused: this sandbox does not know the brand.
+    """
+    callback = f"{stage.rt.config.base_url}/callback/{SLUG}"
+    stage.control("accounts/change", {"app_id": APP_ID, "callback_url": callback})
+    with db.writing(stage.rt.engine) as session:
+        account = accounts.get(session, SLUG)
+        accounts.move_sandbox(session, account.id, stage.sandbox_url)
+
+
 def apply_file(session: Session, rt: Runtime, raw: bytes, now: datetime) -> None:
     """Apply an account file of the demo.
 
