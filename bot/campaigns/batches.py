@@ -17,6 +17,7 @@ from bot.campaigns.definitions import Campaign
 from bot.campaigns.schedule import after_quiet
 from bot.clock import day_of, month_of, start_of_day
 from bot.db import Session
+from bot.sql import among
 from bot.tables.campaigns import campaign_runs, deliveries, external_mass_sends, mass_batches
 from bot.tables.followers import followers
 from bot.tables.jobs import installation
@@ -152,12 +153,12 @@ def take_slots_anew(session: Session, job: Job) -> bool:
     if not rows:
         return False
     ids = [row.id for row in rows]
-    ledger.release(session, job.account.id, deliveries.c.id.in_(ids))
+    ledger.release(session, job.account.id, among(deliveries.c.id, ids))
     got = ledger.reserve(session, job.account.id, [row.follower_id for row in rows], month)
-    these = deliveries.c.id.in_(ids)
+    these = among(deliveries.c.id, ids)
     session.execute(
         sa.update(deliveries)
-        .where(these, deliveries.c.follower_id.in_(got))
+        .where(these, among(deliveries.c.follower_id, got))
         .values(slot=ledger.RESERVED, month=month)
     )
     session.execute(
@@ -224,7 +225,7 @@ def _put(session: Session, job: Job, batch_id: int, payload: Mapping[str, Any]) 
 def _skip(session: Session, job: Job, who: sa.ColumnElement[bool], reason: str) -> None:
     ids = list(session.execute(sa.select(deliveries.c.id).where(job.waiting, who)).scalars())
     for start in range(0, len(ids), ledger.CHUNK):
-        these = deliveries.c.id.in_(ids[start : start + ledger.CHUNK])
+        these = among(deliveries.c.id, ids[start : start + ledger.CHUNK])
         ledger.release(session, job.account.id, these)
         session.execute(
             sa.update(deliveries).where(these).values(status="skipped", reason=reason, at=job.now)

@@ -17,6 +17,7 @@ from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
+from bot.sql import among
 from bot.tables.accounts import accounts
 from bot.tables.campaigns import deliveries, external_mass_sends, mass_ledger
 from bot.tables.followers import followers
@@ -66,7 +67,8 @@ def reserve(
             sa.literal(0),
             sa.literal(0),
         )
-        .where(followers.c.id.in_(sorted(follower_ids)), followers.c.account_id == account_id)
+        # "+ 0" keeps SQLite from walking the account's whole index for a few hundred ids
+        .where(among(followers.c.id, follower_ids), followers.c.account_id + 0 == account_id)
         .order_by(followers.c.id)
     )
     statement = db.insert(session, mass_ledger).from_select(
@@ -461,7 +463,7 @@ def _charge_list(session: Session, account_id: int, open_ids: Sequence[str], mon
     for count, ids in grouped.items():
         for start in range(0, len(ids), CHUNK):
             _charge(
-                session, account_id, followers.c.id.in_(ids[start : start + CHUNK]), month, count
+                session, account_id, among(followers.c.id, ids[start : start + CHUNK]), month, count
             )
 
 

@@ -26,6 +26,7 @@ from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
 from bot.followers import LONG_WINDOWS
+from bot.sql import among
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
 from bot.tables.followers import followers, reply_windows
 
@@ -501,7 +502,7 @@ def _write(
                 sa.literal(plan.month if slot else None, sa.Text),
                 sa.literal(plan.now, db.UtcDateTime()),
             )
-            .where(followers.c.id.in_(ids))
+            .where(among(followers.c.id, ids))
             .order_by(followers.c.id)
         )
         session.execute(sa.insert(deliveries).from_select(COLUMNS, rows))

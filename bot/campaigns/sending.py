@@ -24,6 +24,7 @@ from bot.campaigns.schedule import after_quiet
 from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, REST_WAVE
 from bot.db import Session
 from bot.errors import Refused
+from bot.sql import among
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
 from bot.tables.followers import followers
 from bot.tables.outbox import outbox as outbox_rows
@@ -158,8 +159,8 @@ def cancel(session: Session, run_id: int, now: datetime) -> None:
     ours = sa.and_(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
     gone = sa.or_(
         deliveries.c.queued_at.is_(None),
-        deliveries.c.id.in_(personal),
-        deliveries.c.batch_id.in_(whole),
+        among(deliveries.c.id, personal),
+        among(deliveries.c.batch_id, whole),
     )
     skip(session, run.account_id, sa.and_(ours, gone), "cancelled", now)
     planning.close_campaign(session, run.campaign_id)
@@ -214,7 +215,7 @@ def skip(
     """End deliveries of one run as skipped with a reason, and give their slots back; how many."""
     ids = list(session.execute(sa.select(deliveries.c.id).where(which)).scalars())
     for start in range(0, len(ids), ledger.CHUNK):
-        these = deliveries.c.id.in_(ids[start : start + ledger.CHUNK])
+        these = among(deliveries.c.id, ids[start : start + ledger.CHUNK])
         ledger.release(session, account_id, these)
         session.execute(
             sa.update(deliveries)
@@ -336,11 +337,11 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
     if queued:
         session.execute(
             sa.update(deliveries)
-            .where(deliveries.c.id.in_(queued))
+            .where(among(deliveries.c.id, queued))
             .values(queued_at=send.now, at=send.now)
         )
     for reason, ids in skipped.items():
-        skip(session, send.account.id, deliveries.c.id.in_(ids), reason, send.now)
+        skip(session, send.account.id, among(deliveries.c.id, ids), reason, send.now)
     return len(queued), len(rows)
 
 

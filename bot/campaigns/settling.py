@@ -17,6 +17,7 @@ from bot.campaigns import ledger, planning, sending
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import WeChatError
+from bot.sql import among
 from bot.tables.campaigns import (
     campaign_runs,
     campaigns,
@@ -224,8 +225,8 @@ def _collect_personal(session: Session, rows: Sequence[Any], now: datetime) -> N
     """Results of messages to one follower each. A refusal never falls over to mass by itself."""
     sent = [row.purpose_id for row in rows if row.status == "sent"]
     if sent:
-        _planned_to(session, deliveries.c.id.in_(sent), {"status": "sent", "at": now})
-        _record_sent(session, deliveries.c.id.in_(sent), now)
+        _planned_to(session, among(deliveries.c.id, sent), {"status": "sent", "at": now})
+        _record_sent(session, among(deliveries.c.id, sent), now)
     for row in rows:
         if row.status == "sent":
             continue
