@@ -74,7 +74,8 @@ def check(source: Source, wanted: Wanted, context: Context) -> Checked:
     _menus(source, wanted, context, found)
     if not broken:
         result.wanted = canonical(wanted)
-    _references(source, result.wanted, context, broken, found)
+    if not wanted.partial:  # else names of a section that was left out would seem unknown
+        _references(source, result.wanted, context, bool(broken), found)
     _files(source, wanted, context, result)
     return result
 
@@ -160,15 +161,12 @@ def _references(
     source: Source,
     wanted: Wanted,
     context: Context,
-    broken: Iterable[tuple[str, str]],
+    broken: bool,
     found: list[Problem],
 ) -> None:
     known = known_names(wanted, context)
-    places = {
-        place.split(".")[0] + "." + place.split(".")[1] for place, _ in broken if "." in place
-    }
     for kind, name, place in sorted(mentioned(wanted), key=lambda item: source.line(item[2])):
-        if kind not in LABELS or ".".join(place.split(".")[:2]) in places:
+        if kind not in LABELS:
             continue
         if kind == "scene" and _scene_exists(name, known["scene"]):
             continue
@@ -178,7 +176,7 @@ def _references(
             continue
         where = "in the file" if context.prune and kind != "tag" else "in the file or the database"
         found.append(source.problem(place, f"there is no {LABELS[kind]} '{name}' {where}"))
-    ring = segments.circle(_wheres(wanted, context)) if not places else []
+    ring = segments.circle(_wheres(wanted, context)) if not broken else []
     if ring:
         index = next((i for i, name in enumerate(wanted.segments) if name in ring), 0)
         found.append(

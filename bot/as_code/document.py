@@ -6,7 +6,7 @@ them together.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from typing import Annotated, Any, Literal
 
@@ -183,15 +183,28 @@ class Wanted:
     limits: Json = field(default_factory=dict)
     campaigns: dict[str, Json] = field(default_factory=dict)
     was: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    partial: bool = False  # sections that do not parse were left out
 
 
 def parse(source: Source, environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
-    """The document of a file that was read, and everything the file alone shows to be wrong."""
+    """The document of a file that was read, and everything the file alone shows to be wrong.
+
+    Sections that do not parse are left out, so that the others are checked too; without an account
+    there is no document.
+    """
+    problems: list[Problem] = []
+    data = source.data
     try:
-        document = Document.model_validate(source.data)
+        document = Document.model_validate(data)
     except ValidationError as error:
-        return None, [_problem(source, item) for item in error.errors(include_url=False)]
-    problems = list(_repeats(source, document))
+        wrong = error.errors(include_url=False)
+        problems += [_problem(source, item) for item in wrong]
+        left_out = {item["loc"][0] for item in wrong}
+        if left_out & {"version", "account"}:
+            return None, problems
+        data = {key: value for key, value in data.items() if key not in left_out}
+        document = Document.model_validate(data)
+    problems += _repeats(source, document)
     secrets, more = _secrets(source, document.account, environ)
     problems += more
     synced = sum(tag.sync for tag in document.tags or [])
@@ -207,7 +220,7 @@ def parse(source: Source, environ: Mapping[str, str]) -> tuple[Wanted | None, li
             problems.append(
                 source.problem(f"personal_menus.{index}.tag", f"a second menu for '{personal.tag}'")
             )
-    return _wanted(document, secrets), problems
+    return replace(_wanted(document, secrets), partial=data is not source.data), problems
 
 
 def _wanted(document: Document, secrets: Json) -> Wanted:
