@@ -1,7 +1,7 @@
 """Followers (粉丝): seen, subscribed, gone; fields, opt-out, reply windows, erasure."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from bot.clock import month_of
 from bot.db import Session, insert, insert_first, insert_of
 from bot.prepared import Prepared
 from bot.secrets import keyed_hash
+from bot.sql import among
 from bot.tables.campaigns import erased_slots, mass_ledger
 from bot.tables.events import events
 from bot.tables.followers import (
@@ -299,6 +300,28 @@ def take_window(
         .returning(reply_windows.c.opened_by, reply_windows.c.expires_at)
     ).one_or_none()
     return Window(row.opened_by, row.expires_at) if row is not None else None
+
+
+def take_windows(session: Session, follower_ids: Iterable[int], now: datetime) -> dict[int, Window]:
+    """``take_window`` with ``long_only`` for many followers in one statement; who is missing has none.
+
+    Right as long as only one act opens a long window.
+    """
+    assert len(LONG_WINDOWS) == 1
+    rows = session.execute(
+        sa.update(reply_windows)
+        .where(
+            among(reply_windows.c.follower_id, follower_ids),
+            reply_windows.c.opened_by == LONG_WINDOWS[0],
+            reply_windows.c.expires_at > now,
+            reply_windows.c.left > 0,
+        )
+        .values(left=reply_windows.c.left - 1)
+        .returning(
+            reply_windows.c.follower_id, reply_windows.c.opened_by, reply_windows.c.expires_at
+        )
+    )
+    return {row.follower_id: Window(row.opened_by, row.expires_at) for row in rows}
 
 
 def close_windows(session: Session, follower_id: int) -> None:

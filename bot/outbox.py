@@ -75,6 +75,23 @@ def put(
     )
 
 
+def put_many(session: Session, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """``put`` for many rows of one shape in one statement; a row whose ``key`` was used before is left out.
+
+    Each row has account_id, channel, purpose, purpose_id, follower_id, payload, expires_at and key.
+    """
+    if not rows:
+        return
+    fresh = {"status": "waiting", "attempts": 0, "not_before": now, "created_at": now}
+    session.execute(
+        db.insert(session, outbox).on_conflict_do_nothing(),
+        [
+            {**row, **fresh, "collected": row["purpose"] not in COLLECTED_BY_CAMPAIGNS}
+            for row in rows
+        ],
+    )
+
+
 def cancel(session: Session, purpose: str, ids: Iterable[int]) -> int:
     """Take back waiting rows; how many. What was sent without an answer cannot be taken back: it becomes unknown."""
     listed = list(ids)
@@ -306,4 +323,4 @@ def _store(engine: Engine, row: Any, outcome: Outcome, now: datetime) -> None:
         log.warning("outbox_late", row=row.id, status=outcome.status, errcode=outcome.errcode)
 
 
-__all__ = ["LEFT", "PREVIEW", "Item", "cancel", "drain", "put"]
+__all__ = ["LEFT", "PREVIEW", "Item", "cancel", "drain", "put", "put_many"]
