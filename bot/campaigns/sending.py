@@ -29,14 +29,14 @@ from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
 from bot.tables.followers import followers
 from bot.tables.outbox import outbox as outbox_rows
 
-ROWS = 100  # personal messages a transaction: each takes a window and writes a row
+ROWS = 200  # personal messages a transaction: a push never waits longer than that takes
 IN_FLIGHT = 2000  # personal messages of a run in the outbox at once, so that a pause is felt soon
 MASS = planning.MASS
 
 
 @dataclass(frozen=True, slots=True)
 class _Send:
-    """What a step of one run needs."""
+    """What a step of one run needs. ``links``: row ids of the campaign's tracked links by name."""
 
     run: Any
     account: Account
@@ -44,18 +44,25 @@ class _Send:
     now: datetime
     secret_key: str
     base_url: str
+    links: Mapping[str, int]
 
-    def link(self, session: Session, follower_id: int) -> Callable[[str], str]:
+    def link(self, follower_id: int) -> Callable[[str], str]:
         """Addresses of tracked links, as ``content.render`` asks for them; follower 0: the shared one."""
 
         def address(name: str) -> str:
-            target = self.campaign.links.get(name, "")
-            link_id = tracking.link_id(
-                session, self.account.id, self.campaign.id, name, target, self.now
-            )
-            return f"{self.base_url}/l/{tracking.code_for(self.secret_key, link_id, follower_id)}"
+            if name not in self.links:
+                return ""
+            code = tracking.code_for(self.secret_key, self.links[name], follower_id)
+            return f"{self.base_url}/l/{code}"
 
         return address
+
+
+def _links(session: Session, campaign: Campaign, now: datetime) -> dict[str, int]:
+    return {
+        name: tracking.link_id(session, campaign.account_id, campaign.id, name, target, now)
+        for name, target in campaign.links.items()
+    }
 
 
 def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) -> int:
@@ -187,8 +194,9 @@ def preview(
     ).one_or_none()
     if row is None or not row.tester:
         raise Refused("预览只发给测试人员 (a preview goes to testers only)")
-    send = _Send(None, account, campaign, now, secret_key, base_url)
-    content = contents.render(campaign.content, row.fields, link=send.link(session, follower_id))
+    links = _links(session, campaign, now)
+    send = _Send(None, account, campaign, now, secret_key, base_url, links)
+    content = contents.render(campaign.content, row.fields, link=send.link(follower_id))
     by_mass = MASS in campaign.channels
     payload: dict[str, Any] = {"content": content}
     if by_mass:
@@ -264,7 +272,9 @@ def _step(
             _set(session, run_id, {"status": "paused", "reason": "canary_failed"}, "running")
         if held is not None:
             return 0, False
-    return _send_channels(session, _Send(run, account, campaign, now, secret_key, base_url), wave)
+    links = _links(session, campaign, now)
+    send = _Send(run, account, campaign, now, secret_key, base_url, links)
+    return _send_channels(session, send, wave)
 
 
 def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]:
@@ -292,7 +302,7 @@ def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]
         account=send.account,
         campaign=send.campaign,
         wave=wave,
-        content=contents.render(send.run.content, {}, link=send.link(session, tracking.EVERYBODY)),
+        content=contents.render(send.run.content, {}, link=send.link(tracking.EVERYBODY)),
         now=send.now,
     )
     allowed = allowance(send.account.kind, send.account.verified)
@@ -326,18 +336,44 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
         .order_by(deliveries.c.follower_id)
         .limit(ROWS)
     ).all()
-    queued: list[int] = []
+    windows = (
+        follower_rows.take_windows(
+            session,
+            [row.follower_id for row in rows if row.subscribed and row.opted_out_at is None],
+            send.now,
+        )
+        if channel == contents.CUSTOMER_SERVICE
+        else None
+    )
+    queued: list[dict[str, Any]] = []
     skipped: dict[str, list[int]] = {}
     for row in rows:
-        reason = _put_personal(session, send, channel, row)
-        if reason is None:
-            queued.append(row.id)
-        else:
+        window = windows.get(row.follower_id) if windows is not None else None
+        reason = _gone(row, windows is not None and window is None)
+        if reason is not None:
             skipped.setdefault(reason, []).append(row.id)
+            continue
+        queued.append(
+            {
+                "account_id": send.account.id,
+                "channel": channel,
+                "purpose": "delivery",
+                "purpose_id": row.id,
+                "follower_id": row.follower_id,
+                "payload": {
+                    "content": contents.render(
+                        send.run.content, row.fields, link=send.link(row.follower_id)
+                    )
+                },
+                "expires_at": window.expires_at if window is not None else None,
+                "key": f"delivery:{row.id}",
+            }
+        )
     if queued:
+        outbox.put_many(session, queued, send.now)
         session.execute(
             sa.update(deliveries)
-            .where(among(deliveries.c.id, queued))
+            .where(among(deliveries.c.id, [row["purpose_id"] for row in queued]))
             .values(queued_at=send.now, at=send.now)
         )
     for reason, ids in skipped.items():
@@ -345,34 +381,13 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
     return len(queued), len(rows)
 
 
-def _put_personal(session: Session, send: _Send, channel: str, row: Any) -> str | None:
-    """Owe one follower the message; or why not. A window that closed since planning is ``expired``."""
+def _gone(row: Any, window_closed: bool) -> str | None:
+    """Why a follower gets nothing after all. A window that closed since planning is ``expired``."""
     if not row.subscribed:
         return "left"
     if row.opted_out_at is not None:
         return "opted_out"
-    expires_at = None
-    if channel == contents.CUSTOMER_SERVICE:
-        window = follower_rows.take_window(session, row.follower_id, send.now, long_only=True)
-        if window is None:
-            return "expired"
-        expires_at = window.expires_at
-    content = contents.render(
-        send.run.content, row.fields, link=send.link(session, row.follower_id)
-    )
-    outbox.put(
-        session,
-        account_id=send.account.id,
-        channel=channel,
-        purpose="delivery",
-        purpose_id=row.id,
-        follower_id=row.follower_id,
-        payload={"content": content},
-        now=send.now,
-        expires_at=expires_at,
-        key=f"delivery:{row.id}",
-    )
-    return None
+    return "expired" if window_closed else None
 
 
 def _canary_verdict(session: Session, run_id: int, now: datetime) -> str | None:
