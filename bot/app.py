@@ -16,10 +16,12 @@ def create_app(config: Config, rt: Runtime | None = None) -> Flask:
     logs.configure(config.log_format)
     app = Flask("bot", static_folder=None)
     app.config["SECRET_KEY"] = config.secret_key.get_secret_value()
-    app.extensions["qunfen"] = rt if rt is not None else runtime.build(config)
-    for area in (webhook, links, health):
+    rt = rt if rt is not None else runtime.build(config)
+    app.extensions["qunfen"] = rt
+    for area in (links, health):
         app.register_blueprint(area.blueprint)
     security.install(app)
+    app.wsgi_app = webhook.in_front_of(app.wsgi_app, rt)  # type: ignore[method-assign,assignment]
     if config.trusted_proxies:
         hops = config.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -34,18 +34,36 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a moment without a zone must not reach the database")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+        return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def process_result_value(self, value: datetime | None, _dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    # a push binds nine moments: SQLite's text is made and read in one step, in the same format
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        return _moment_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        if dialect.name == "sqlite":
+            return _moment_of
+        return super().result_processor(dialect, coltype)
+
+
+def _moment_text(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("a moment without a zone must not reach the database")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _moment_of(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 class Json(sa.TypeDecorator[Any]):
@@ -126,7 +144,8 @@ class GroupWriter:
     """Work that arrives together on SQLite shares one transaction, a savepoint each.
 
     SQLite has one writer, and a commit costs as much as half a push. Whoever gets the turn does the
-    work of all who wait: no thread of its own, so that a lone push is handed to nobody. On
+    work of all who wait: no thread of its own, so that a lone push is handed to nobody. The
+    connection is kept, because taking one from the pool and giving it back costs as much again. On
     PostgreSQL each unit of work keeps a transaction of its own.
     """
 
@@ -134,6 +153,7 @@ class GroupWriter:
         self._engine = engine
         self._waiting: deque[_Unit] = deque()
         self._turn = threading.Lock()
+        self._session: Session | None = None
 
     def run(self, work: Callable[[Session], Result]) -> Result:
         """Run ``work`` in a transaction and return, after the commit, what it returned.
@@ -155,33 +175,50 @@ class GroupWriter:
         return result
 
     def close(self) -> None:
-        """Wait for the work at hand."""
+        """Wait for the work at hand and let the connection go."""
         with self._turn:
-            pass
+            self._drop()
 
     def _commit_together(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
         try:
-            with writing(self._engine) as session:
-                for unit in group:
-                    _run_one(session, unit, alone=len(group) == 1)
-        except BaseException as problem:  # the commit itself failed, or the only unit did
+            with _write_lock(self._engine):
+                self._transaction(group)
+        except BaseException as problem:  # begin or commit failed: nothing of the group is stored
+            self._drop()
             for unit in group:
                 unit.problem = problem
         finally:
             for unit in group:
                 unit.done = True
 
+    def _transaction(self, group: Sequence[_Unit]) -> None:
+        if self._session is None:
+            session = self._engine.connect()
+            self._session = session.execution_options(qunfen_begun=True)
+        session = self._session
+        driver: Any = session.connection.driver_connection
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except session.dialect.loaded_dbapi.Error as problem:
+            raise OperationalError("BEGIN IMMEDIATE", None, problem) from problem
+        for unit in group:
+            driver.execute("SAVEPOINT unit")
+            try:
+                unit.result = unit.work(session)
+            except BaseException as problem:
+                driver.execute("ROLLBACK TO unit")
+                unit.problem = problem
+            driver.execute("RELEASE unit")
+        if session.in_transaction():
+            session.commit()
+        else:  # nobody asked SQLAlchemy for anything, so it knows of no transaction
+            driver.commit()
 
-def _run_one(session: Session, unit: _Unit, *, alone: bool) -> None:
-    if alone:
-        unit.result = unit.work(session)
-        return
-    try:
-        with session.begin_nested():
-            unit.result = unit.work(session)
-    except BaseException as problem:
-        unit.problem = problem
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
 
 def insert(session: Session, table: sa.Table) -> Any:
@@ -269,8 +306,8 @@ def is_unavailable(problem: BaseException) -> bool:
     return isinstance(problem, OperationalError | InterfaceError)
 
 
-def _dump_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+# kept: json.dumps would make one at each call
+_dump_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 _locks: dict[int, threading.RLock] = {}  # one a process and engine: SQLite has one writer
@@ -295,9 +332,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.execute("PRAGMA cache_size=-16000")
+    # 16 MB of log between checkpoints: the same pages are written many times in a row
+    cursor.execute("PRAGMA wal_autocheckpoint=4000")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("qunfen_immediate")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("qunfen_begun"):
+        immediate = options.get("qunfen_immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -91,11 +91,10 @@ class Prepared:
                 name: convert(values.get(name, usual)) if convert else values.get(name, usual)
                 for name, usual, convert in ready.binds
             }
-        cursor = session.connection.cursor()
+        driver: Any = session.connection.driver_connection
         try:
-            cursor.execute(ready.sql, given)
+            return driver.execute(ready.sql, given)
         except session.dialect.loaded_dbapi.Error as problem:
-            cursor.close()
             # callers tell a lost database from a bug by SQLAlchemy's families of exceptions
             raise sa.exc.DBAPIError.instance(
                 ready.sql,
@@ -105,7 +104,6 @@ class Prepared:
                 hide_parameters=True,
                 dialect=session.dialect,
             ) from problem
-        return cursor
 
     def _compiled(self, dialect: sa.Dialect) -> _Ready:
         statement: Any = self._build(dialect.name) if callable(self._build) else self._build
