@@ -155,20 +155,14 @@ def _write_people(
     session.execute(
         sa.insert(followers), [_follower(account_id, person, now) for person in everybody]
     )
-    ids = dict(
-        session.execute(
-            sa.select(followers.c.open_id, followers.c.id).where(
-                followers.c.account_id == account_id
-            )
-        )
-        .tuples()
-        .all()
+    found = session.execute(
+        sa.select(followers.c.open_id, followers.c.id).where(followers.c.account_id == account_id)
     )
-    tag_ids = dict(
-        session.execute(sa.select(tags.c.name, tags.c.id).where(tags.c.account_id == account_id))
-        .tuples()
-        .all()
+    ids = {row.open_id: row.id for row in found}
+    named = session.execute(
+        sa.select(tags.c.name, tags.c.id).where(tags.c.account_id == account_id)
     )
+    tag_ids = {row.name: row.id for row in named}
     given = [
         {
             "account_id": account_id,
