@@ -63,8 +63,20 @@ def checked(rt: Runtime) -> dict[str, dict[str, Any]]:
 @blueprint.get("/metrics")
 def metrics_text() -> Response:
     """What this process counted, and what the database holds right now."""
+    rt = runtime()
     lines = [generate_latest(metrics.REGISTRY).decode()]
-    with db.reading(runtime().engine) as session:
+    try:
+        held = _held(rt)
+    except (DBAPIError, TimeoutError):
+        held = None
+    lines += [_gauge("qunfen_database_up", int(held is not None)), *(held or [])]
+    lines.append(_gauge("qunfen_rulebooks_broken", len(rt.rulebooks.broken)))
+    return Response("".join(lines), content_type=CONTENT_TYPE_LATEST)
+
+
+def _held(rt: Runtime) -> list[str]:
+    lines = []
+    with db.reading(rt.engine) as session:
         for name, column in (
             ("qunfen_outbox", outbox.c.status),
             ("qunfen_jobs", jobs.c.state),
@@ -73,7 +85,8 @@ def metrics_text() -> Response:
             lines.append(f"# TYPE {name} gauge\n")
             rows = session.execute(sa.select(column, sa.func.count()).group_by(column))
             lines += [f'{name}{{state="{state}"}} {count}\n' for state, count in rows]
-    lines.append(
-        f"# TYPE qunfen_rulebooks_broken gauge\nqunfen_rulebooks_broken {len(runtime().rulebooks.broken)}\n"
-    )
-    return Response("".join(lines), content_type=CONTENT_TYPE_LATEST)
+    return lines
+
+
+def _gauge(name: str, value: int) -> str:
+    return f"# TYPE {name} gauge\n{name} {value}\n"

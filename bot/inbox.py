@@ -1,6 +1,6 @@
 """The inbox (收件箱): every verified push is a row before anything is done about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -205,11 +205,3 @@ def prune(session: Session, before: datetime, limit: int) -> int:
     return session.execute(
         sa.delete(inbound).where(inbound.c.id.in_(chosen.scalar_subquery()))
     ).rowcount
-
-
-def reply_text(reply: Mapping[str, Any] | None) -> str:
-    """A reply in one line, for lists and logs of the console."""
-    if not reply:
-        return ""
-    kind, value = next(iter(reply.items()))
-    return value if kind == "text" else f"[{kind}]"

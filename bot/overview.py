@@ -38,6 +38,7 @@ class CampaignLine:
     status: str
     segment: str
     next_due_at: datetime | None
+    run_due_at: datetime | None
     run_status: str | None
     run_reason: str | None
     counts: Mapping[str, int]
@@ -50,21 +51,22 @@ class CampaignLine:
 def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) -> Numbers:
     """The account's numbers right now. ``slots`` is what a follower gets a month."""
     since = start_of_day(day_of(now))
-    kinds: dict[str, int] = dict(
-        session.execute(
-            sa.select(events.c.kind, sa.func.count())
-            .where(events.c.account_id == account_id, events.c.at >= since)
-            .group_by(events.c.kind)
-        )
-        .tuples()
-        .all()
+    counted = session.execute(
+        sa.select(events.c.kind, sa.func.count().label("number"))
+        .where(events.c.account_id == account_id, events.c.at >= since)
+        .group_by(events.c.kind)
     )
+    kinds: dict[str, int] = {row.kind: row.number for row in counted}
     subscribed = sa.and_(followers.c.account_id == account_id, followers.c.subscribed)
     count, opted_out = session.execute(
         sa.select(sa.func.count(), sa.func.count(followers.c.opted_out_at)).where(subscribed)
     ).one()
     free = session.execute(
-        sa.select(sa.func.count(sa.distinct(reply_windows.c.follower_id))).where(
+        sa.select(sa.func.count(sa.distinct(reply_windows.c.follower_id)))
+        .select_from(reply_windows.join(followers, followers.c.id == reply_windows.c.follower_id))
+        .where(
+            subscribed,
+            followers.c.opted_out_at.is_(None),
             reply_windows.c.account_id == account_id,
             reply_windows.c.opened_by == "message",
             reply_windows.c.expires_at > now,
@@ -129,6 +131,7 @@ def campaign_lines(session: Session, account_id: int, limit: int = 20) -> list[C
                 status=row.status,
                 segment=row.segment,
                 next_due_at=row.next_due_at,
+                run_due_at=run.due_at if run else None,
                 run_status=run.status if run else None,
                 run_reason=run.reason if run else None,
                 counts=counts,

@@ -1,20 +1,24 @@
 """The home page 首页: the account's numbers, its campaigns, and the latest pushes with the reason for each answer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from flask import abort, redirect, render_template, url_for
+from flask import abort, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
 
 from bot import accounts, db, health, inbox, overview
 from bot.accounts import Account
+from bot.console import words
 from bot.console.security import blueprint
-from bot.console.words import CONDITION
 from bot.db import Session
 from bot.runtime import Runtime, runtime
 from bot.secrets import short
 from bot.tables.campaigns import external_mass_sends
+from bot.wechat.message import FROM_PLATFORM
+
+LONGEST = 120  # characters of a message or a reply in the list
 
 
 @blueprint.get("/")
@@ -42,7 +46,8 @@ def home(slug: str | None = None) -> Response | str:
             now=now,
             numbers=numbers,
             figures=_figures(numbers),
-            slots=sorted(numbers.slots_left.items(), reverse=True),
+            bar=_bar(numbers.slots_left),
+            live=request.args.get("live") != "0",
             notes=_notes(rt, session, account),
             campaigns=overview.campaign_lines(session, account.id),
             pushes=[_line(row) for row in inbox.latest(session, account.id, 30)],
@@ -97,37 +102,78 @@ def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, st
         )
     for name, check in health.checked(rt).items():
         if not check["ok"]:
-            notes.append(("bad", f"{name}：{check.get('detail', '不正常')}"))
+            told = words.HEALTH[name]
+            broken = rt.rulebooks.broken.get(account.id)
+            if name != "rulebooks":
+                notes.append(("bad", told))
+            elif broken:
+                notes.append(("bad", f"{told}：{broken}"))
     return [{"level": level, "text": text} for level, text in notes]
+
+
+def _bar(slots_left: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Parts of the bar, most slots first: from where to where, in percent."""
+    everybody = sum(slots_left.values()) or 1
+    parts, begin = [], 0.0
+    for left, people in sorted(slots_left.items(), reverse=True):
+        wide = 100 * people / everybody
+        parts.append({"left": left, "people": people, "begin": f"{begin:.2f}", "wide": wide})
+        begin += wide
+    return parts
 
 
 def _line(row: Any) -> dict[str, Any]:
     message = row.message or {}
-    fields = message.get("fields", {})
-    trace = row.trace or {}
-    steps = [_step(step) for step in trace.get("steps", [])] + list(trace.get("notes", []))
-    if trace.get("fallback"):
-        steps.append("没有规则命中，用了兜底回复")
-    if trace.get("handed_over"):
-        steps.append("人工服务中，规则不回复")
-    if "handled" in trace:
-        steps.append("退订 / 订阅由系统直接回复")
-    if row.error:
-        steps.append(row.error.strip().splitlines()[-1])
     return {
         "received_at": row.received_at,
-        "follower": short(message.get("open_id")) if message else "已删除",
+        "follower": _who(message),
         "kind": row.kind,
-        "status": row.status,
-        "said": str(fields.get("Content") or fields.get("EventKey") or "")[:120],
+        "failed": row.status == "failed",
+        "said": _cut(words.said(row.kind, message.get("fields") or {})),
         "rules": row.rules or [],
-        "reply": inbox.reply_text(row.reply)[:120],
-        "summary": "处理失败" if row.status == "failed" else f"{len(steps)} 步",
-        "steps": steps,
+        "reply": _cut(words.replied(row.reply)),
+        **_trace(row),
     }
+
+
+def _who(message: Mapping[str, Any]) -> str:
+    if not message:
+        return "已删除"
+    return "平台" if message.get("kind") in FROM_PLATFORM else short(message.get("open_id"))
+
+
+def _trace(row: Any) -> dict[str, Any]:
+    """Why this answer: the reason in a few words, and every step of the decision."""
+    trace = row.trace or {}
+    steps = trace.get("steps", [])
+    told = [_step(step) for step in steps] + list(trace.get("notes", []))
+    won = [step for step in steps if step["outcome"] == "matched"]
+    why = _conditions(won[-1]) if won else "没有规则命中"
+    if trace.get("fallback"):
+        why = "兜底回复"
+        told.append("没有规则命中，用了兜底回复")
+    if trace.get("handed_over"):
+        why = "人工服务中"
+        told.append("人工服务中，规则不回复")
+    if "handled" in trace:
+        why = "系统直接回复"
+        told.append("退订 / 订阅由系统直接回复")
+    if row.error:
+        why = "处理失败"
+        told.append(row.error.strip().splitlines()[-1])
+    return {"why": why if told or row.trace is not None else "只记录", "steps": told}
 
 
 def _step(step: dict[str, Any]) -> str:
     if step["outcome"] == "matched":
-        return f"「{step['rule']}」命中（{step['why']}）"
-    return f"「{step['rule']}」未命中：{CONDITION.get(step['why'], step['why'])}"
+        return f"「{step['rule']}」命中：{_conditions(step)}"
+    return f"「{step['rule']}」未命中：{words.condition(step['why'])}"
+
+
+def _conditions(step: dict[str, Any]) -> str:
+    names = [words.condition(name) for name in step["why"].split(", ") if name]
+    return "、".join(names) or "没有条件"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

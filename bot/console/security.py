@@ -5,6 +5,8 @@ from datetime import timedelta
 from flask import Blueprint, Flask, redirect, render_template, request, url_for
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from sqlalchemy.exc import DBAPIError, TimeoutError
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from bot import db, operators
@@ -127,3 +129,18 @@ def _inside(target: str) -> str:
 def _expired(_problem: CSRFError) -> tuple[str, int]:
     page = render_template("auth/login.html", name="", problem="页面放得太久了，请再试一次。")
     return page, 400
+
+
+@blueprint.errorhandler(404)
+def _missing(_problem: NotFound) -> tuple[str, int]:
+    text = "没有这个页面，或者没有这个公众号。"
+    return render_template("problem.html", title="找不到", text=text), 404
+
+
+@blueprint.errorhandler(DBAPIError)
+@blueprint.errorhandler(TimeoutError)
+def _no_database(problem: DBAPIError | TimeoutError) -> tuple[str, int]:
+    if not db.is_unavailable(problem):
+        raise problem
+    text = "数据库暂时连不上。推送没有丢，平台会重发；恢复后刷新这一页。"
+    return render_template("problem.html", title="暂时不能显示", text=text), 503

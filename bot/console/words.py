@@ -1,8 +1,13 @@
 """What operators read instead of the program's words."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
+from bot.campaigns.status import explain
 from bot.clock import local
+from bot.registry import members
+from rules.model import CONDITIONS
 
 CAMPAIGN = {
     "draft": "草稿",
@@ -52,10 +57,69 @@ KIND = {
     "scan": "扫码",
     "menu_click": "点菜单",
     "menu_view": "菜单跳转",
-    "mass_finished": "群发结果",
+    "menu_mini_program": "菜单小程序",
+    "scancode_push": "菜单扫码",
+    "scancode_wait": "菜单扫码",
+    "picture_camera": "菜单拍照",
+    "picture_album": "菜单选图",
+    "picture_wechat": "菜单选图",
+    "location_select": "菜单选位置",
     "location_report": "上报位置",
+    "mass_finished": "群发结果",
+    "template_finished": "模板消息结果",
+    "publish_finished": "发布结果",
+    "subscription_popup": "订阅通知授权",
+    "subscription_changed": "订阅通知变更",
+    "subscription_sent": "订阅通知结果",
+    "agent_session_opened": "客服接入",
+    "agent_session_closed": "客服结束",
+    "agent_session_switched": "客服转接",
+    "authorisation_modified": "授权资料变更",
+    "authorisation_revoked": "授权撤回",
+    "authorisation_cancelled": "粉丝注销",
+    "verification": "认证",
+    "unknown": "未知类型",
 }
-CONDITION = {"disabled": "规则已停用", "active": "不在生效时间"}
+REPLY = {
+    "image": "图片",
+    "voice": "语音",
+    "video": "视频",
+    "music": "音乐",
+    "news": "图文",
+    "hand_over": "转人工",
+}
+HEALTH = {
+    "database": "数据库连不上。",
+    "scheduler": "定时任务没有动静，活动不会按时发出：请确认 qunfen run 或 qunfen scheduler 在运行。",
+    "redis": "Redis 连不上，登录限速和凭据共享停了。",
+    "rulebooks": "规则没有生效，仍在用旧的一版",
+}
+
+
+def condition(name: str) -> str:
+    """A condition as operators know it; why a rule was passed over without asking its conditions."""
+    if name in ("disabled", "active"):
+        return {"disabled": "规则已停用", "active": "不在生效时间"}[name]
+    member = members(CONDITIONS).get(name)
+    return str(member.LABEL["zh"]) if member is not None else name
+
+
+def said(kind: str, fields: Mapping[str, Any]) -> str:
+    """What a push says, in one line."""
+    if kind == "mass_finished":
+        return f"{fields.get('Status', '')}，发出 {fields.get('SentCount', '?')}"
+    for name in ("Content", "Recognition", "EventKey", "Title", "Label"):
+        if isinstance(fields.get(name), str) and fields[name]:
+            return str(fields[name])
+    return ""
+
+
+def replied(reply: Mapping[str, Any] | None) -> str:
+    """A reply in one line: a text, or what kind of thing was sent."""
+    if not reply:
+        return ""
+    kind, value = next(iter(reply.items()))
+    return str(value) if kind == "text" else f"［{REPLY.get(kind, kind)}］"
 
 
 def moment(value: datetime) -> str:
@@ -63,8 +127,9 @@ def moment(value: datetime) -> str:
     return f"{local(value):%m-%d %H:%M:%S}"
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
+    "explain": explain,
     "campaign_word": lambda word: CAMPAIGN.get(word, word),
     "run_word": lambda word: RUN.get(word, word),
     "delivery_word": lambda word: DELIVERY.get(word, word),
