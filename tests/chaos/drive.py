@@ -1,0 +1,203 @@
+"""One run of chaos: start, kill, restart, until every campaign has ended; then the checks."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from bot import clock, db
+from bot.clock import parse_moment
+from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
+from bot.tables.jobs import jobs
+from bot.tables.outbox import outbox
+from tests.chaos import setting as settings
+from tests.chaos.crowd import Crowd, open_windows
+from tests.chaos.processes import Product, Sandbox, free_port, pause, until
+from tests.chaos.setting import CAMPAIGNS, Setting
+from tests.chaos.trouble import Trouble
+from tests.chaos.verify import Found, verify
+
+# mid-month and mid-morning in Shanghai, so that an outage of a day stays in the month
+BEGIN = parse_moment("2026-03-10 10:00")
+OUTAGES = (0.0, 0.0, 0.0, 20.0, 100.0, 200.0, 600.0, 3600.0)  # seconds
+LONGEST_LIFE = 12.0  # seconds between a start and its kill
+NO_CHANGE = 20.0  # seconds after which the rest is a matter of waiting: let time pass
+LAST_OUTAGES = (200.0, 600.0, 3600.0, 15 * 3600.0)
+MOST_ROUNDS = 40
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything. ``writers`` have an open window when it begins."""
+
+    kills: int
+    followers: int
+    writers: int
+
+
+SHORT = Size(kills=7, followers=3_000, writers=150)
+LONG = Size(kills=36, followers=25_000, writers=900)
+
+
+def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
+    """Everything, in ``folder``; both processes are stopped when it ends, however it ends."""
+    chance = random.Random(seed)
+    found = Found()
+    began = clock.tick_seconds()
+    with ExitStack() as ends:
+        sandbox = Sandbox(folder)
+        ends.callback(sandbox.stop)
+        port = free_port(random.Random())
+        url = f"http://127.0.0.1:{port}"
+        product = Product(folder, port, BEGIN, settings.config_of(folder, url), sandbox.control)
+        ends.callback(product.close)
+        setting = settings.make(
+            folder, url, sandbox.url, sandbox.control, size.followers, chance, product.now()
+        )
+        ends.callback(setting.rt.close)
+        product.start()
+        open_windows(setting, sandbox.new_control, size.writers)
+        crowd = Crowd(setting, sandbox.new_control, seed)
+        trouble = Trouble(sandbox.control, chance)
+        ends.callback(crowd.stop)
+        crowd.start()
+        phases = _kill_often(size, chance, setting, product, trouble, say)
+        trouble.end()
+        rounds = _let_it_end(setting, product, say)
+        crowd.stop()
+        # what was said last is handled before anybody counts
+        until(lambda: _progress(setting) is None, NO_CHANGE)
+        product.kill()
+        found.count("kills", size.kills + rounds + 1)
+        for phase, number in phases.most_common():
+            found.count(f"  killed while {phase}", number)
+        for name, number in sorted(trouble.armed.items()):
+            found.count(f"  fault {name}", number)
+        for name, number in sorted(crowd.outcomes.items()):
+            found.count(f"  pushes {name}", number)
+        verify(setting, sandbox.file, found)
+    found.count("seconds", round(clock.tick_seconds() - began))
+    return found
+
+
+def _kill_often(
+    size: Size,
+    chance: random.Random,
+    setting: Setting,
+    product: Product,
+    trouble: Trouble,
+    say: Say,
+) -> Counter[str]:
+    """Kill ``size.kills`` times; campaigns join as the share of kills that went by says."""
+    coming = list(CAMPAIGNS)
+    phases: Counter[str] = Counter()
+    for kill in range(size.kills):
+        while coming and (kill >= coming[0].after * size.kills or _progress(setting) is None):
+            settings.schedule(setting, coming.pop(0), product.now())
+        for _ in range(chance.randrange(3)):
+            trouble.arm()
+        wanted = chance.choice((None, "planning", "mass", "customer_service", "settling", "jobs"))
+        if wanted is None:
+            pause(chance.uniform(0.0, LONGEST_LIFE))
+        else:
+            until(lambda: wanted in _phases(setting), LONGEST_LIFE, every=0.02)  # noqa: B023
+            pause(chance.choice((0.0, chance.uniform(0.0, 0.2), chance.uniform(0.0, 2.0))))
+        product.kill()
+        during = _phases(setting) or {"nothing was under way"}
+        phases.update(during)
+        outage = chance.choice(OUTAGES)
+        say(f"kill {kill + 1}: {', '.join(sorted(during))}; off for {outage:.0f} s")
+        if outage:
+            product.outage(outage)
+        product.start()
+    for planned in coming:
+        settings.schedule(setting, planned, product.now())
+    return phases
+
+
+def _let_it_end(setting: Setting, product: Product, say: Say) -> int:
+    """Wait until nothing is open. When nothing moves, time passes while the product is off; how often."""
+    for round_number in range(MOST_ROUNDS):
+        before = _progress(setting)
+        moved = clock.tick_seconds()
+        while (now := _progress(setting)) is not None:
+            if now != before:
+                before, moved = now, clock.tick_seconds()
+            if clock.tick_seconds() > moved + NO_CHANGE:
+                break
+            pause(0.2)
+        if now is None and _all_planned(setting):
+            return round_number
+        product.kill()
+        outage = LAST_OUTAGES[round_number % len(LAST_OUTAGES)]
+        say(f"nothing moves ({now}): off for {outage:.0f} s")
+        product.outage(outage)
+        product.start()
+    return MOST_ROUNDS
+
+
+def _all_planned(setting: Setting) -> bool:
+    with db.reading(setting.rt.engine) as session:
+        runs = session.execute(sa.select(sa.func.count()).select_from(campaign_runs)).scalar()
+    return runs == len(CAMPAIGNS)
+
+
+def _phases(setting: Setting) -> set[str]:
+    """What is half done at this moment, by the product's own rows."""
+    questions = {
+        "planning": sa.select(campaign_runs.c.id).where(campaign_runs.c.status == "planning"),
+        "mass": sa.select(outbox.c.id).where(
+            outbox.c.status == "sending", outbox.c.channel == "mass"
+        ),
+        "customer_service": sa.select(outbox.c.id).where(
+            outbox.c.status == "sending", outbox.c.channel == "customer_service"
+        ),
+        "waves": sa.select(deliveries.c.id)
+        .join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id)
+        .where(
+            campaign_runs.c.status == "running",
+            deliveries.c.status == "planned",
+            deliveries.c.queued_at.is_(None),
+        ),
+        "settling": sa.select(outbox.c.id).where(
+            outbox.c.collected.is_(sa.false()), outbox.c.status.in_(("sent", "failed", "unknown"))
+        ),
+        "results": sa.select(mass_batches.c.id).where(mass_batches.c.status == "submitted"),
+        "jobs": sa.select(jobs.c.id).where(jobs.c.state == "running"),
+    }
+    with db.reading(setting.rt.engine) as session:
+        return {
+            name
+            for name, question in questions.items()
+            if session.execute(question.limit(1)).scalar() is not None
+        }
+
+
+def _progress(setting: Setting) -> tuple[object, ...] | None:
+    """Something that changes while work goes on; None when no run and no message is open."""
+    with db.reading(setting.rt.engine) as session:
+        runs = session.execute(
+            sa.select(campaign_runs.c.id, campaign_runs.c.status, campaign_runs.c.planned_to).where(
+                campaign_runs.c.status.not_in(("finished", "cancelled"))
+            )
+        ).all()
+        waiting = session.execute(
+            sa.select(outbox.c.status, sa.func.count(), sa.func.sum(outbox.c.attempts))
+            .where(outbox.c.status.in_(("waiting", "sending")))
+            .group_by(outbox.c.status)
+        ).all()
+        if not runs and not waiting:
+            return None
+        ended = session.execute(
+            sa.select(deliveries.c.status, sa.func.count()).group_by(deliveries.c.status)
+        ).all()
+        settled = session.execute(
+            sa.select(mass_batches.c.status, sa.func.count()).group_by(mass_batches.c.status)
+        ).all()
+    return tuple(map(tuple, (*runs, *waiting, *ended, *settled)))
