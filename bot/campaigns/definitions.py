@@ -268,7 +268,9 @@ def schedule(
     """
     statuses.check_campaign(campaign.status, "scheduled")
     check_sendable(session, account, campaign, place)
-    due = next_due(campaign.schedule, now - LATE if "at" in campaign.schedule else now)
+    # next_due is strictly later than what it is given; exactly ten minutes past is not too late
+    earliest = now - LATE - timedelta(microseconds=1) if "at" in campaign.schedule else now
+    due = next_due(campaign.schedule, earliest)
     if due is None:
         raise Invalid(_at(place, "at"), "is more than 10 minutes past")
     session.execute(
