@@ -113,7 +113,8 @@ def drain(engine: Engine, wechat_of: WeChatOf, clock: Clock, *, limit: int = 50)
 
     1. Rows of a process that died while sending, and rows past their time, get their outcome.
     2. Claim up to ``limit`` rows by conditional UPDATE and commit; nobody else sends them now.
-    3. Call their channels, several at once; messages to one follower one after another.
+    3. Call their channels, several at once; messages to one follower one after another. Each notes
+       that its call begins, so that a process that dies leaves only calls under way in doubt.
     4. Channels that take turns claim and send one row of an account at a time.
     5. Store each outcome by itself, as soon as it is known.
     """
@@ -183,9 +184,11 @@ def _send_turns(
 
 def _send(engine: Engine, gateway: WeChatOf, clock: Clock, row: Any) -> None:
     """Send one claimed row and store what came of it."""
-    if not outbox_claims.still_ours(engine, row, clock()):
-        log.warning("outbox_lost", row=row.id)  # recovered meanwhile as a call without answer
+    begun = outbox_claims.begin(engine, row, clock())
+    if begun is None:
+        log.warning("outbox_lost", row=row.id)  # recovered meanwhile by somebody else
         return
+    row = begun
     channel = channels().get(row.channel)
     with db.reading(engine) as session:
         kind = session.execute(

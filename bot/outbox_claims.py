@@ -17,7 +17,6 @@ from bot.tables.outbox import outbox
 # longer than the slowest call (a token, the call, a new token, the call again: 13 s each) and what
 # a claimed row may wait for its turn among the threads
 LEASE = timedelta(seconds=90)
-LEAST_LEFT = timedelta(seconds=70)  # a row with less left gets a new lease before its call
 PREVIEW = "preview"  # has no clientmsgid and takes no slot: never repeated, and nobody's turn
 FIRST_PURPOSES = ("reply", "later", PREVIEW)  # somebody waits for these: before campaigns
 DIED = "no answer: the program ended while sending"
@@ -47,10 +46,16 @@ def work_waits(session: Session, now: datetime) -> bool:
 def settle_overdue(session: Session, now: datetime) -> None:
     """Rows without a sender, or past their time, get their outcome. A lost lease counts as no answer.
 
-    1. Not repeatable: unknown for good. Repeatable: the same call again, 60 s after the lease ended.
-    2. Of unknown outcome for 20 hours, or past its expiry: unknown for good.
-    3. Never called and past its expiry: expired.
+    1. Claimed, but its call never began: it waits again as if nothing had been.
+    2. Not repeatable: unknown for good. Repeatable: the same call again, 60 s after the lease ended.
+    3. Of unknown outcome for 20 hours, or past its expiry: unknown for good.
+    4. Never called and past its expiry: expired.
     """
+    session.execute(
+        sa.update(outbox)
+        .where(_abandoned(now), outbox.c.first_try_at.is_(None))
+        .values(status="waiting", lease_until=None)
+    )
     died = {
         "lease_until": None,
         "error": DIED,
@@ -189,18 +194,18 @@ def claimed(row: Any) -> sa.ColumnElement[bool]:
     )
 
 
-def still_ours(engine: Engine, row: Any, now: datetime) -> bool:
-    """Whether a claimed row may be called now; one that waited long for its turn gets a new lease first."""
-    if row.lease_until - now >= LEAST_LEFT:
-        return True
+def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
+    """The claimed row as it is when its call begins, with a new lease; None when the claim was lost meanwhile.
+
+    ``first_try_at`` is written here: a row without it was claimed, but never called.
+    """
     with db.writing(engine) as session:
-        renewed = session.execute(
+        return session.execute(
             sa.update(outbox)
             .where(claimed(row), outbox.c.lease_until > now)
-            .values(lease_until=now + LEASE)
-            .returning(outbox.c.id)
-        ).scalar()
-    return renewed is not None
+            .values(lease_until=now + LEASE, first_try_at=first_moment(outbox.c.first_try_at, now))
+            .returning(*outbox.c)
+        ).one_or_none()
 
 
 def first_moment(column: sa.Column[Any], now: datetime) -> sa.ColumnElement[Any]:
@@ -213,7 +218,6 @@ def _claim_values(now: datetime) -> dict[str, Any]:
         "status": "sending",
         "attempts": outbox.c.attempts + 1,
         "lease_until": now + LEASE,
-        "first_try_at": first_moment(outbox.c.first_try_at, now),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import accounts, db, outbox
+from bot import accounts, db, outbox, outbox_claims
 from bot.accounts import Account
 from bot.clock import Clock
 from bot.errors import Refused
@@ -394,6 +394,22 @@ def test_the_lease_of_a_dead_process_counts_as_no_answer(desk: Desk) -> None:
     desk.drain(gateway)
     assert gateway.ids() == ["m1"]
     assert desk.status(mass) == "sent"
+
+
+def test_what_a_dead_process_claimed_but_never_began_to_send_is_sent_by_the_next(
+    desk: Desk,
+) -> None:
+    gateway = Gateway()
+    rows = [desk.owe(), desk.owe_batch("m1")]
+    with db.writing(desk.engine) as session:
+        assert len(outbox_claims.claim_many(session, desk.clock(), 50)) == 1
+        assert outbox_claims.claim_turn(session, desk.account.id, "mass", desk.clock()) is not None
+    desk.later(seconds=LEASE.total_seconds() - 1)
+    assert desk.drain(gateway) == 0
+    desk.later(seconds=1)
+    assert desk.drain(gateway) == 2
+    assert [desk.status(row_id) for row_id in rows] == ["sent", "sent"]
+    assert len(gateway.calls) == 2
 
 
 def test_an_answer_that_comes_after_the_lease_was_lost_changes_nothing(desk: Desk) -> None:

@@ -66,7 +66,8 @@ class Crowd:
         newcomers = 0
         while not self._stopping.wait(chance.uniform(*REST_SECONDS)):
             act = chance.choices(
-                ("say", "scan", "tap", "leave", "follow", "opt_out", "new"), (50, 15, 10, 6, 8, 3, 8)
+                ("say", "scan", "tap", "leave", "follow", "opt_out", "new"),
+                (50, 15, 10, 6, 8, 3, 8),
             )[0]
             fickle = act in ("leave", "follow", "opt_out")
             who = chance.choice(self._fickle if fickle else self._setting.people)

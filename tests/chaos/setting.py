@@ -207,7 +207,12 @@ def _in_product(
     session.execute(
         sa.insert(events),
         [
-            {"account_id": account_id, "follower_id": ids[name], "kind": "subscribe", "at": long_ago}
+            {
+                "account_id": account_id,
+                "follower_id": ids[name],
+                "kind": "subscribe",
+                "at": long_ago,
+            }
             for name in names
         ],
     )

@@ -182,7 +182,9 @@ def _audiences(session: db.Session, setting: Setting, rows: list[Row], found: Fo
     )
     for campaign in CAMPAIGNS:
         ends = Counter(
-            f"{row.status} {row.reason}" if row.status == "skipped" else f"{row.status} {row.channel}"
+            f"{row.status} {row.reason}"
+            if row.status == "skipped"
+            else f"{row.status} {row.channel}"
             for row in rows
             if row.campaign == campaign.name
         )
@@ -300,7 +302,11 @@ def _pushes(session: db.Session, platform: Platform, found: Found) -> None:
     stored = {row.dedupe_key.rpartition(":")[2] for row in rows}
     found.none(
         "acknowledged but not stored",
-        (n for n, end in platform.messages.items() if end in ("answered", "empty") and n not in stored),
+        (
+            n
+            for n, end in platform.messages.items()
+            if end in ("answered", "empty") and n not in stored
+        ),
     )
     found.none("bad replies", (n for n, end in platform.messages.items() if end == "bad_reply"))
     found.none("dead jobs", ((job.name, job.error) for job in jobs.dead(session)))
