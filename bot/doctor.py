@@ -247,8 +247,10 @@ def _sending(session: Session, account: Account) -> list[Finding]:
             Finding(
                 "wrong",
                 f"{slug}: ledger",
-                f"外部群发 {msg_id} 没有说明发给了谁，群发被挡住",
-                f"a send from elsewhere ({msg_id}) is not explained; mass is blocked",
+                f"外部群发 {msg_id} 没有说明发给了谁，群发被挡住："
+                f"qunfen ledger external {slug} --msg-id {msg_id} --went-to …",
+                f"a send from elsewhere ({msg_id}) is not explained; mass is blocked: "
+                f"qunfen ledger external {slug} --msg-id {msg_id} --went-to …",
             )
         )
     waiting = session.execute(

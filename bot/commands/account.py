@@ -229,7 +229,7 @@ def remove(tool: Tool, account: str, yes: bool) -> None:
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @pass_tool
 def opening(tool: Tool, account: str, sent_to_all: int, file: Path | None) -> None:
-    open_ids = _open_ids(file) if file is not None else None
+    open_ids = listed_open_ids(file) if file is not None else None
     with tool.writing() as session:
         found = accounts.get(session, account)
         ledger.opening(session, found.id, sent_to_all, open_ids, tool.now(), by="cli")
@@ -315,7 +315,12 @@ def _secret(name: str, source: str | None) -> str | None:
     raise Invalid(name, t("请写 env:变量名 或 file:路径", "give env:NAME or file:PATH"))
 
 
-def _open_ids(file: Path) -> list[str]:
+def listed_open_ids(file: Path) -> list[str]:
+    """The first column of a CSV file, without its heading.
+
+    Raises:
+        Invalid: it is no CSV file in UTF-8.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:
             found = [row[0].strip() for row in csv.reader(handle) if row and row[0].strip()]

@@ -1,4 +1,4 @@
-"""campaigns list, show, approve, pause, resume, cancel."""
+"""campaigns list, show, approve, preview, pause, resume, cancel."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from bot import accounts, operators, overview
+from bot import accounts, followers, operators, overview
 from bot.campaigns import definitions, sending
 from bot.campaigns.status import OPEN_RUNS, explain
 from bot.commands.shared import (
@@ -152,6 +152,36 @@ def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: in
         )
     names = ", ".join(str(item) for item in changed.approved_by)
     say(t(f"已审批：{names}", f"approved by: {names}"))
+
+
+@campaigns_group.command(
+    "preview",
+    help=doc(
+        "把活动内容发给一位测试人员看；不占名额，不算触达。先用 qunfen followers tester 指定测试人员。",
+        "Show the content to one tester; it takes no slot and is no delivery. "
+        "`qunfen followers tester` says who is one.",
+        "qunfen campaigns preview muyan 奈雪8元券 --to oAbc_tester_1",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@click.option("--to", "open_id", required=True, metavar="OPENID")
+@pass_tool
+def preview(tool: Tool, account: str, name: str, open_id: str) -> None:
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        campaign = definitions.get(session, found.id, name)
+        follower = followers.find(session, found.id, open_id)
+        sending.preview(
+            session,
+            found,
+            campaign,
+            follower.id if follower is not None else 0,
+            tool.now(),
+            tool.secret_key,
+            tool.config.base_url,
+        )
+    say(t("预览已交给发件箱，几秒内送到", "the preview is in the outbox and arrives in seconds"))
 
 
 def _steps() -> None:

@@ -1,10 +1,15 @@
-"""ledger show and check: the slots of a month."""
+"""ledger show, check and external: the slots of a month."""
+
+from datetime import datetime
+from pathlib import Path
 
 import click
 
-from bot import accounts
+from bot import accounts, operators
+from bot.audiences import segments
 from bot.campaigns import ledger
-from bot.clock import month_of
+from bot.clock import month_of, parse_moment
+from bot.commands.account import listed_open_ids
 from bot.commands.shared import (
     Commands,
     Failure,
@@ -77,10 +82,74 @@ def show(tool: Tool, account: str, month: str | None, as_json: bool) -> None:
     for msg_id in unexplained:
         say(
             t(
-                f"有一次外部群发未说明：{msg_id}",
-                f"a send from elsewhere is not explained: {msg_id}",
+                f"有一次外部群发未说明：qunfen ledger external {account} --msg-id {msg_id} --went-to …",
+                "a send from elsewhere is not explained: "
+                f"qunfen ledger external {account} --msg-id {msg_id} --went-to …",
             )
         )
+
+
+@ledger_group.command(
+    "external",
+    help=doc(
+        "说明一次不是从这里发出的群发发给了谁；名额按此计入，群发解锁。",
+        "Say to whom a mass message went that was not sent from here; its slots are charged.",
+        "qunfen ledger external muyan --went-to all --msg-id 3147483650\n"
+        "qunfen ledger external muyan --went-to tag --tag 活动敏感 --at 2026-11-20T10:00\n"
+        "qunfen ledger external muyan --went-to listed --file openids.csv",
+    ),
+)
+@click.argument("account")
+@click.option("--went-to", type=click.Choice(["all", "tag", "listed", "none"]), required=True)
+@click.option(
+    "--msg-id",
+    help=t("ledger show 列出的那一次", "the one that `ledger show` lists as unexplained"),
+)
+@click.option("--at", help=t("什么时候发的，默认现在", "when it was sent; now by default"))
+@click.option("--tag", help=t("发给了哪个标签", "the tag it went to"))
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@pass_tool
+def external(
+    tool: Tool,
+    account: str,
+    went_to: str,
+    msg_id: str | None,
+    at: str | None,
+    tag: str | None,
+    file: Path | None,
+) -> None:
+    now = tool.now()
+    open_ids = listed_open_ids(file) if file is not None else None
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        where = {"tag": {"has": tag}}
+        ledger.state_external(
+            session,
+            found.id,
+            went_to,
+            now,
+            by="cli",
+            msg_id=msg_id,
+            at=_moment(at),
+            members=segments.clause(session, found.id, where, now) if tag else None,
+            open_ids=open_ids,
+        )
+        operators.audit(
+            session,
+            "ledger.external",
+            msg_id or account,
+            operator="cli",
+            account_id=found.id,
+            after={"went_to": went_to, "tag": tag, "listed": len(open_ids or ()), "at": at},
+            now=now,
+        )
+        left = ledger.unexplained(session, found.id)
+    say(
+        t(
+            f"已记下；还有 {len(left)} 次没有说明" if left else "已记下，群发可以进行",
+            f"noted; {len(left)} more are not explained" if left else "noted; mass may go on",
+        )
+    )
 
 
 @ledger_group.command(
@@ -144,3 +213,10 @@ def _month(text: str | None) -> str | None:
     ):
         raise Invalid("month", t("应写成 2026-11 这样", "must be written as 2026-11"))
     return f"{year}-{int(number):02d}"
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return parse_moment(text) if text else None
+    except ValueError:
+        raise Invalid("--at", t("写成 2026-11-20T10:00", "such as 2026-11-20T10:00")) from None

@@ -1,4 +1,4 @@
-"""db, backup, restore, doctor, registry, tick, replay and followers sync."""
+"""db, backup, restore, doctor, registry, tick, replay, followers sync and tester."""
 
 from pathlib import Path
 
@@ -6,7 +6,18 @@ import click
 import sqlalchemy as sa
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from bot import accounts, backup, doctor, follower_sync, migrate, receive, registry, scheduler
+from bot import (
+    accounts,
+    backup,
+    doctor,
+    follower_sync,
+    followers,
+    migrate,
+    operators,
+    receive,
+    registry,
+    scheduler,
+)
 from bot.commands.shared import (
     Commands,
     Failure,
@@ -20,6 +31,7 @@ from bot.commands.shared import (
     t,
 )
 from bot.config import sqlite_path
+from bot.secrets import short
 from bot.tables.inbox import inbound
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -263,3 +275,31 @@ def sync(tool: Tool, account: str, full: bool) -> None:
     if progress.error or progress.state == "failed":
         raise Failure(progress.error or t("同步失败", "the sync failed"))
     say(t("同步完成", "followers are in line"))
+
+
+@followers_group.command(
+    "tester",
+    help=doc(
+        "指定或取消一位测试人员：可以收预览，点击不计入成效。",
+        "Say who is a tester: gets previews, and whose clicks count for nothing.",
+        "qunfen followers tester muyan oAbc_tester_1\nqunfen followers tester muyan oAbc_tester_1 --off",
+    ),
+)
+@click.argument("account")
+@click.argument("open_id", metavar="OPENID")
+@click.option("--on/--off", default=True, show_default=True)
+@pass_tool
+def tester(tool: Tool, account: str, open_id: str, on: bool) -> None:
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        followers.set_tester(session, found.id, open_id, on)
+        operators.audit(
+            session,
+            "follower.tester",
+            short(open_id),
+            operator="cli",
+            account_id=found.id,
+            after={"tester": on},
+            now=tool.now(),
+        )
+    say(t("已记下", "noted"))
