@@ -288,9 +288,7 @@ def catch_up(session: Session, account_id: int, now: datetime) -> None:
         if send.covered_to >= newest:
             continue
         was_there = sa.and_(
-            followers.c.id > send.covered_to,
-            followers.c.id <= newest,
-            sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at <= send.at),
+            followers.c.id > send.covered_to, followers.c.id <= newest, _present(send.at)
         )
         _charge(session, account_id, was_there, month, send.times)
         session.execute(
@@ -411,6 +409,18 @@ def _newest_follower(session: Session, account_id: int) -> int:
     return int(found or 0)
 
 
+def _present(at: datetime) -> sa.ColumnElement[bool]:
+    """Who followed at a moment, whether they left since or came back: they got what was sent to all then."""
+    since_before = sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at <= at)
+    return sa.or_(
+        sa.and_(followers.c.subscribed, since_before),
+        sa.and_(
+            followers.c.unsubscribed_at >= at,
+            sa.or_(since_before, followers.c.first_seen_at <= at),
+        ),
+    )
+
+
 def _charge(
     session: Session, account_id: int, who: sa.ColumnElement[bool], month: str, times: int
 ) -> None:
@@ -423,7 +433,7 @@ def _charge(
             sa.literal(times),
             sa.literal(times),
         )
-        .where(followers.c.account_id == account_id, followers.c.subscribed, who)
+        .where(followers.c.account_id == account_id, who)
         .order_by(followers.c.id)
     )
     statement = db.insert(session, mass_ledger).from_select(
@@ -484,11 +494,7 @@ def _add_external(
     newest = _newest_follower(session, account_id)
     moment = at or now
     if audience == "all" and times > 0:
-        # who followed after the send did not get it
-        present = sa.and_(
-            followers.c.id <= newest,
-            sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at <= moment),
-        )
+        present = sa.and_(followers.c.id <= newest, _present(moment))
         _charge(session, account_id, present, month, times)
     session.execute(
         sa.insert(external_mass_sends).values(

@@ -307,9 +307,7 @@ class World:
                 "SELECT f.open_id, l.reserved + l.spent AS n FROM mass_ledger l"
                 " JOIN followers f ON f.id = l.follower_id"
                 " WHERE l.account_id = :account AND l.month = :month"
-            ).bindparams(
-                account=self.account_id(slug), month=month or month_of(self.clock())
-            )
+            ).bindparams(account=self.account_id(slug), month=month or month_of(self.clock()))
         )
         return {row.open_id: row.n for row in rows}
 
