@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, Flask, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, redirect, render_template, request, session, url_for
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import DBAPIError, TimeoutError
@@ -98,9 +98,10 @@ def login() -> Response | str | tuple[str, int]:
     if found is None:
         return render_template("auth/login.html", name=name, problem="用户名或密码不对。"), 401
     login_user(LoggedIn(found))
-    with db.writing(rt.engine) as session:
+    session.permanent = True  # for SESSION_HOURS, also over a restart of the browser
+    with db.writing(rt.engine) as writing:
         operators.audit(
-            session, "login", f"operator:{found.name}", operator=found.name, now=rt.clock()
+            writing, "login", f"operator:{found.name}", operator=found.name, now=rt.clock()
         )
     return redirect(_inside(request.args.get("next", "")))
 
@@ -113,8 +114,8 @@ def logout() -> Response:
 
 def _load(user_id: str) -> LoggedIn | None:
     number, _, session_number = user_id.partition(":")
-    with db.reading(runtime().engine) as session:
-        operator = operators.by_id(session, int(number))
+    with db.reading(runtime().engine) as reading:
+        operator = operators.by_id(reading, int(number))
     if operator is None or not operator.active or str(operator.session_number) != session_number:
         return None
     return LoggedIn(operator)
@@ -122,7 +123,8 @@ def _load(user_id: str) -> LoggedIn | None:
 
 def _inside(target: str) -> str:
     # only pages of the console: an address in ``next`` must not lead out
-    safe = target.startswith("/console/") and "\\" not in target and "//" not in target
+    safe = target.startswith("/console/") and target.isprintable()
+    safe = safe and not any(way_out in target for way_out in ("\\", "//", "/.."))
     return target if safe else url_for("console.home")
 
 
