@@ -202,14 +202,11 @@ class GroupWriter:
             driver.execute("BEGIN IMMEDIATE")
         except session.dialect.loaded_dbapi.Error as problem:
             raise OperationalError("BEGIN IMMEDIATE", None, problem) from problem
-        for unit in group:
-            driver.execute("SAVEPOINT unit")
-            try:
-                unit.result = unit.work(session)
-            except BaseException as problem:
-                driver.execute("ROLLBACK TO unit")
-                unit.problem = problem
-            driver.execute("RELEASE unit")
+        if len(group) == 1:  # nobody to protect from: what fails rolls all back
+            group[0].result = group[0].work(session)
+        else:
+            for unit in group:
+                _run_protected(session, driver, unit)
         if session.in_transaction():
             session.commit()
         else:  # nobody asked SQLAlchemy for anything, so it knows of no transaction
@@ -219,6 +216,16 @@ class GroupWriter:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _run_protected(session: Session, driver: Any, unit: _Unit) -> None:
+    driver.execute("SAVEPOINT unit")
+    try:
+        unit.result = unit.work(session)
+    except BaseException as problem:
+        driver.execute("ROLLBACK TO unit")
+        unit.problem = problem
+    driver.execute("RELEASE unit")
 
 
 def insert(session: Session, table: sa.Table) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.clock import month_of
-from bot.db import Session, insert, insert_first, insert_of
+from bot.db import Session, insert, insert_of
 from bot.errors import Refused
 from bot.prepared import Prepared
 from bot.secrets import keyed_hash, short
@@ -69,6 +69,12 @@ _FIND = Prepared(
         followers.c.open_id == sa.bindparam("open_id"),
     )
 )
+_BY_ID = Prepared(
+    sa.select(followers).where(
+        followers.c.account_id == sa.bindparam("account"),
+        followers.c.id == sa.bindparam("follower"),
+    )
+)
 _TAGS = Prepared(
     sa.select(tags.c.name)
     .select_from(follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id))
@@ -106,6 +112,26 @@ def _opening(dialect: str) -> Any:
     )
 
 
+_CREATE_COLUMNS = (
+    "account_id",
+    "open_id",
+    "subscribed",
+    "subscribed_at",
+    "unsubscribed_at",
+    "first_seen_at",
+    "fields",
+)
+_CREATE = Prepared(
+    lambda dialect: (
+        insert_of(dialect, followers).on_conflict_do_nothing().returning(followers.c.id)
+    ),
+    _CREATE_COLUMNS,
+)
+_ANY_ERASED = Prepared(
+    sa.select(erased_slots.c.month)
+    .where(erased_slots.c.account_id == sa.bindparam("account"))
+    .limit(1)
+)
 _OPEN_WINDOW = Prepared(_opening, reply_windows.c.keys())
 
 
@@ -117,11 +143,7 @@ def find(session: Session, account_id: int, open_id: str) -> Follower | None:
 
 def by_id(session: Session, account_id: int, follower_id: int) -> Follower | None:
     """The account's follower with this row id, or None."""
-    row = session.execute(
-        sa.select(followers).where(
-            followers.c.account_id == account_id, followers.c.id == follower_id
-        )
-    ).one_or_none()
+    row = _BY_ID.first(session, {"account": account_id, "follower": follower_id})
     return _follower(row) if row is not None else None
 
 
@@ -496,6 +518,8 @@ def recall(
     session: Session, account_id: int, follower: Follower, secret_key: str, now: datetime
 ) -> None:
     """Somebody new: if they were here this month and were erased, they keep their charged slots."""
+    if _ANY_ERASED.first(session, {"account": account_id}) is None:
+        return
     hashed = keyed_hash(secret_key, account_id, follower.open_id)
     month = month_of(now)
     rows = session.execute(
@@ -521,16 +545,17 @@ def recall(
 def _create(
     session: Session, account_id: int, open_id: str, at: datetime, *, subscribed: bool = True
 ) -> Follower:
-    row: dict[str, Any] = {
-        "account_id": account_id,
-        "open_id": open_id,
-        "subscribed": subscribed,
-        "subscribed_at": at if subscribed else None,
-        "unsubscribed_at": None if subscribed else at,
-        "first_seen_at": at,
-        "fields": {},
-    }
-    created = insert_first(session, followers, row)
+    subscribed_at, unsubscribed_at = (at, None) if subscribed else (None, at)
+    values: Sequence[Any] = (
+        account_id,
+        open_id,
+        subscribed,
+        subscribed_at,
+        unsubscribed_at,
+        at,
+        {},
+    )
+    created = _CREATE.scalar(session, dict(zip(_CREATE_COLUMNS, values, strict=True)))
     if created is None:  # another process was first; its row is committed by now
         found = find(session, account_id, open_id)
         assert found is not None
@@ -540,8 +565,8 @@ def _create(
         open_id=open_id,
         subscribed=subscribed,
         first_seen_at=at,
-        subscribed_at=row["subscribed_at"],
-        unsubscribed_at=row["unsubscribed_at"],
+        subscribed_at=subscribed_at,
+        unsubscribed_at=unsubscribed_at,
     )
 
 
