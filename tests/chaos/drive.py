@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -24,9 +25,10 @@ from tests.chaos.verify import Found, verify
 # mid-month and mid-morning in Shanghai, so that an outage of a day stays in the month
 BEGIN = parse_moment("2026-03-10 10:00")
 OUTAGES = (0.0, 0.0, 0.0, 20.0, 100.0, 200.0, 600.0, 3600.0)  # seconds
-LONGEST_LIFE = 12.0  # seconds between a start and its kill
-NO_CHANGE = 20.0  # seconds after which the rest is a matter of waiting: let time pass
-LAST_OUTAGES = (200.0, 600.0, 3600.0, 15 * 3600.0)
+SETTLE_SECONDS = 20.0  # for the pushes that came last
+LEAST_OUTAGE = 200.0  # when nothing moves: longer than a lease and a repeat
+# the platform is asked about a result that did not come after 45 minutes, every five
+RESULT_ASKED = timedelta(minutes=51)
 MOST_ROUNDS = 40
 
 Say = Callable[[str], None]
@@ -39,10 +41,12 @@ class Size:
     kills: int
     followers: int
     writers: int
+    life: float  # seconds between a start and its kill, at most
+    patience: float  # seconds without any change, after which time passes while the product is off
 
 
-SHORT = Size(kills=7, followers=3_000, writers=150)
-LONG = Size(kills=36, followers=25_000, writers=900)
+SHORT = Size(kills=6, followers=3_000, writers=120, life=6.0, patience=6.0)
+LONG = Size(kills=36, followers=25_000, writers=900, life=12.0, patience=16.0)
 
 
 def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
@@ -50,6 +54,10 @@ def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
     chance = random.Random(seed)
     found = Found()
     began = clock.tick_seconds()
+
+    def tell(text: str) -> None:
+        say(f"{clock.tick_seconds() - began:4.0f} s  {text}")
+
     with ExitStack() as ends:
         sandbox = Sandbox(folder)
         ends.callback(sandbox.stop)
@@ -67,12 +75,13 @@ def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
         trouble = Trouble(sandbox.control, chance)
         ends.callback(crowd.stop)
         crowd.start()
-        phases = _kill_often(size, chance, setting, product, trouble, say)
+        tell("everything is there")
+        phases = _kill_often(size, chance, setting, product, trouble, tell)
         trouble.end()
-        rounds = _let_it_end(setting, product, say)
+        rounds = _let_it_end(size, setting, product, tell)
         crowd.stop()
         # what was said last is handled before anybody counts
-        until(lambda: _progress(setting) is None, NO_CHANGE)
+        until(lambda: _progress(setting) is None, SETTLE_SECONDS)
         product.kill()
         found.count("kills", size.kills + rounds + 1)
         for phase, number in phases.most_common():
@@ -104,14 +113,18 @@ def _kill_often(
             trouble.arm()
         wanted = chance.choice((None, "planning", "mass", "customer_service", "settling", "jobs"))
         if wanted is None:
-            pause(chance.uniform(0.0, LONGEST_LIFE))
+            pause(chance.uniform(0.0, size.life))
         else:
-            until(lambda: wanted in _phases(setting), LONGEST_LIFE, every=0.02)  # noqa: B023
+            # leases of the one before look like work: a while first, most of the times
+            pause(chance.choice((0.0, 0.3, 0.5)) * size.life)
+            until(lambda: wanted in _phases(setting), size.life / 2, every=0.02)  # noqa: B023
             pause(chance.choice((0.0, chance.uniform(0.0, 0.2), chance.uniform(0.0, 2.0))))
         product.kill()
         during = _phases(setting) or {"nothing was under way"}
         phases.update(during)
         outage = chance.choice(OUTAGES)
+        if chance.random() < 0.5:
+            outage = max(outage, _until_tomorrow(setting, product))
         say(f"kill {kill + 1}: {', '.join(sorted(during))}; off for {outage:.0f} s")
         if outage:
             product.outage(outage)
@@ -121,7 +134,7 @@ def _kill_often(
     return phases
 
 
-def _let_it_end(setting: Setting, product: Product, say: Say) -> int:
+def _let_it_end(size: Size, setting: Setting, product: Product, say: Say) -> int:
     """Wait until nothing is open. When nothing moves, time passes while the product is off; how often."""
     for round_number in range(MOST_ROUNDS):
         before = _progress(setting)
@@ -129,17 +142,48 @@ def _let_it_end(setting: Setting, product: Product, say: Say) -> int:
         while (now := _progress(setting)) is not None:
             if now != before:
                 before, moved = now, clock.tick_seconds()
-            if clock.tick_seconds() > moved + NO_CHANGE:
+            if clock.tick_seconds() > moved + size.patience:
                 break
             pause(0.2)
         if now is None and _all_planned(setting):
             return round_number
         product.kill()
-        outage = LAST_OUTAGES[round_number % len(LAST_OUTAGES)]
+        outage = max(LEAST_OUTAGE, _until_next(setting, product))
         say(f"nothing moves ({now}): off for {outage:.0f} s")
         product.outage(outage)
         product.start()
     return MOST_ROUNDS
+
+
+def _until_tomorrow(setting: Setting, product: Product) -> float:
+    """Seconds until a mass call that the platform refuses for today may be made; 0 when none waits."""
+    with db.reading(setting.rt.engine) as session:
+        moment = session.execute(
+            sa.select(sa.func.min(outbox.c.not_before)).where(
+                outbox.c.status == "waiting",
+                outbox.c.channel == "mass",
+                outbox.c.not_before > product.now() + timedelta(hours=1),
+            )
+        ).scalar()
+    return 0.0 if moment is None else (moment - product.now()).total_seconds() + 1
+
+
+def _until_next(setting: Setting, product: Product) -> float:
+    """Seconds until something that is waited for may happen."""
+    moments = (
+        sa.select(sa.func.min(outbox.c.not_before)).where(outbox.c.status == "waiting"),
+        sa.select(sa.func.min(outbox.c.lease_until)).where(outbox.c.status == "sending"),
+        sa.select(sa.func.min(jobs.c.lease_until)).where(jobs.c.state == "running"),
+        sa.select(sa.func.min(mass_batches.c.submitted_at)).where(
+            mass_batches.c.status == "submitted"
+        ),
+    )
+    with db.reading(setting.rt.engine) as session:
+        found = [session.execute(moment).scalar() for moment in moments]
+    if found[-1] is not None:
+        found[-1] += RESULT_ASKED
+    waits = [(moment - product.now()).total_seconds() for moment in found if moment is not None]
+    return min((seconds + 1 for seconds in waits if seconds > 0), default=0.0)
 
 
 def _all_planned(setting: Setting) -> bool:

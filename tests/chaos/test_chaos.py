@@ -1,0 +1,21 @@
+"""The short form of ``make chaos``, for continuous integration."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.drive import SHORT, run
+
+
+@pytest.mark.slow  # processes are started and killed, and WeChat's waits are real
+@pytest.mark.sqlite
+def test_killed_at_any_moment_nobody_gets_a_campaign_twice_and_nobody_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    seed = secrets.randbelow(1_000_000)
+    print(f"make chaos SHORT=1 ARGS='--seed {seed}'")  # shown where it fails
+    found = run(SHORT, seed, tmp_path, print)
+    for name, number in found.counts:
+        print(f"{name}: {number}")
+    assert found.problems == []
