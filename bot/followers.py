@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -95,10 +95,14 @@ _ACTIVE = Prepared(
     .where(followers.c.id == sa.bindparam("follower"))
     .values(last_active_at=sa.bindparam("moment"))
 )
-_MESSAGE = Prepared(
+_WROTE = Prepared(
     sa.update(followers)
-    .where(followers.c.id == sa.bindparam("follower"))
+    .where(
+        followers.c.account_id == sa.bindparam("account"),
+        followers.c.open_id == sa.bindparam("open_id"),
+    )
     .values(last_active_at=sa.bindparam("moment"), messages=followers.c.messages + 1)
+    .returning(*followers.c)
 )
 
 
@@ -155,6 +159,11 @@ def seen(session: Session, account_id: int, open_id: str, at: datetime) -> Follo
     follower = find(session, account_id, open_id)
     if follower is None:
         follower = _create(session, account_id, open_id, at)
+    _come_back(session, follower, at)
+    return follower
+
+
+def _come_back(session: Session, follower: Follower, at: datetime) -> None:
     if not follower.subscribed and (
         follower.unsubscribed_at is None or at > follower.unsubscribed_at
     ):
@@ -163,7 +172,6 @@ def seen(session: Session, account_id: int, open_id: str, at: datetime) -> Follo
             .where(followers.c.id == follower.id)
             .values(subscribed=True, subscribed_at=at)
         )
-    return follower
 
 
 def subscribe(
@@ -247,9 +255,22 @@ def touched(session: Session, follower_id: int, at: datetime, scene: str) -> Non
     )
 
 
-def active(session: Session, follower_id: int, at: datetime, *, message: bool = False) -> None:
-    """The follower did something; ``message`` counts one more message."""
-    (_MESSAGE if message else _ACTIVE).run(session, {"follower": follower_id, "moment": at})
+def active(session: Session, follower_id: int, at: datetime) -> None:
+    """The follower did something."""
+    _ACTIVE.run(session, {"follower": follower_id, "moment": at})
+
+
+def wrote(session: Session, account_id: int, open_id: str, at: datetime) -> Follower:
+    """``seen`` for a message: counts it, and returns the follower as they were before it."""
+    values = {"account": account_id, "open_id": open_id, "moment": at}
+    row = _WROTE.first(session, values)
+    if row is None:
+        seen(session, account_id, open_id, at)
+        row = _WROTE.first(session, values)
+        assert row is not None
+    follower = replace(_follower(row), messages=row.messages - 1)
+    _come_back(session, follower, at)
+    return follower
 
 
 def tag_names(session: Session, follower_id: int, at: datetime) -> frozenset[str]:

@@ -11,9 +11,8 @@ KINDS = ("image", "voice", "video", "short_video", "location", "link")
 
 def handle(session: Session, push: Push) -> Facts:
     message, account = push.message, push.account
-    follower = followers.seen(session, account.id, message.open_id, message.sent_at)
+    follower = followers.wrote(session, account.id, message.open_id, message.sent_at)
     followers.open_window(session, account.id, follower.id, "message", message.sent_at)
-    followers.active(session, follower.id, message.sent_at, message=True)
     events.record(
         session,
         account.id,

@@ -15,12 +15,11 @@ OPTED_IN = "已恢复活动消息，欢迎回来。回复「退订」可以随�
 
 def handle(session: Session, push: Push) -> Facts | Handled:
     message, account, now = push.message, push.account, push.received_at
-    follower = followers.seen(session, account.id, message.open_id, message.sent_at)
+    follower = followers.wrote(session, account.id, message.open_id, message.sent_at)
     # a text that answers a menu message counts as a tap: one minute, not 48 hours.
     # Source: wechat-platform.md 9.1, "特别说明" (read 2026-11)
     opened_by = "menu" if message.text("bizmsgmenuid") else "message"
     followers.open_window(session, account.id, follower.id, opened_by, message.sent_at)
-    followers.active(session, follower.id, message.sent_at, message=True)
     events.record(
         session, account.id, follower.id, "message", message.sent_at, key="text", caused_by=push.id
     )

@@ -17,7 +17,15 @@ events = sa.Table(
     sa.Column("data", Json),
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Column("caused_by", sa.BigInteger),  # the push
-    sa.Column("source_key", sa.Text, unique=True),  # makes an import or a click safe to repeat
+    sa.Column("source_key", sa.Text),  # makes an import or a click safe to repeat
+    # partial: most events have none, and a push should not pay for an index of nothing
+    sa.Index(
+        "uq_events_source_key",
+        "source_key",
+        unique=True,
+        sqlite_where=sa.text("source_key IS NOT NULL"),
+        postgresql_where=sa.text("source_key IS NOT NULL"),
+    ),
     sa.Index("ix_events_kind_at", "account_id", "kind", "at"),
     sa.Index("ix_events_follower_at", "follower_id", "at"),
 )

@@ -693,10 +693,17 @@ def upgrade() -> None:
             ["follower_id"], ["followers.id"], name=op.f("fk_events_follower_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
-        sa.UniqueConstraint("source_key", name=op.f("uq_events_source_key")),
     )
     op.create_index("ix_events_follower_at", "events", ["follower_id", "at"], unique=False)
     op.create_index("ix_events_kind_at", "events", ["account_id", "kind", "at"], unique=False)
+    op.create_index(
+        "uq_events_source_key",
+        "events",
+        ["source_key"],
+        unique=True,
+        sqlite_where=sa.text("source_key IS NOT NULL"),
+        postgresql_where=sa.text("source_key IS NOT NULL"),
+    )
     op.create_table(
         "follower_tags",
         sa.Column(
@@ -1134,6 +1141,12 @@ def downgrade() -> None:
     op.drop_index("ix_follower_tags_tag", table_name="follower_tags")
     op.drop_index("ix_follower_tags_expires", table_name="follower_tags")
     op.drop_table("follower_tags")
+    op.drop_index(
+        "uq_events_source_key",
+        table_name="events",
+        sqlite_where=sa.text("source_key IS NOT NULL"),
+        postgresql_where=sa.text("source_key IS NOT NULL"),
+    )
     op.drop_index("ix_events_kind_at", table_name="events")
     op.drop_index("ix_events_follower_at", table_name="events")
     op.drop_table("events")
