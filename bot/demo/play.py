@@ -22,7 +22,7 @@ from bot.demo.population import SEED, Person, people
 from bot.errors import Refused
 from bot.sandbox.acts import NotPossible
 from bot.sandbox.app import create_app as sandbox_app
-from bot.sandbox.personas import links_in
+from bot.sandbox.personas import forget_unread, links_in
 from bot.sandbox.platform import Platform
 from bot.workers import run_due
 
@@ -103,6 +103,8 @@ def play(
         say(f"{today:%m-%d}")
     clock.frozen_at = begin + timedelta(days=DAYS)
     work(month)
+    # who reads what is planted above; a demo that runs on must not let the sandbox's personas read it again
+    forget_unread(platform, APP_ID)
 
 
 def work(month: Play) -> None:

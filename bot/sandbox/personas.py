@@ -57,10 +57,18 @@ def _keys(platform: Platform, account: Account, open_id: str) -> list[str]:
 def _unread(platform: Platform, account: Account, open_id: str) -> list[dict[str, Any]]:
     """What came since this persona last looked; looking is remembered."""
     key = f"looked.{account.id}.{open_id}"
-    items = platform.received(account.app_id, open_id, int(platform.store.kept(key) or 0))
+    seen = max(int(platform.store.kept(each) or 0) for each in (key, f"looked.{account.id}"))
+    items = platform.received(account.app_id, open_id, seen)
     if items:
         platform.store.keep(key, str(items[-1]["id"]))
     return items
+
+
+def forget_unread(platform: Platform, app_id: str) -> None:
+    """Whatever came until now will be read by nobody: the past was played by somebody else."""
+    account = platform.account(app_id)
+    last = platform.store.value("SELECT max(id) FROM received WHERE account_id = ?", account.id)
+    platform.store.keep(f"looked.{account.id}", str(last or 0))
 
 
 def react(

@@ -131,6 +131,20 @@ def test_personas_open_links_of_what_they_got_and_some_leave(api: Api) -> None:
     assert 10 < len(opened) < 200, "each looks once"
 
 
+def test_personas_leave_alone_what_came_before_they_began(api: Api) -> None:
+    api.platform.add_followers(SERVICE, [{"open_id": f"o_{number:03}"} for number in range(50)])
+    opened: list[str] = []
+    api.platform.open_link = lambda url, open_id: opened.append(url) or url  # type: ignore[func-returns-value]
+    api.platform.site_send(SERVICE, "http://product.test/l/old")
+    api.pass_seconds(20)
+    personas.forget_unread(api.platform, SERVICE)
+    api.platform.site_send(SERVICE, "http://product.test/l/new")
+    api.pass_seconds(20)
+    for _ in range(10):
+        personas.live(api.platform, SERVICE, 1, max_acts=100)
+    assert set(opened) == {"http://product.test/l/new"}
+
+
 def test_a_persona_follows_redirects_on_this_machine_only(api: Api) -> None:
     link = (
         f"{BASE}/connect/oauth2/authorize?appid={SERVICE}&redirect_uri=http%3A%2F%2Fshop.test%2F"
