@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import accounts, db, jobs, migrate
+from bot import accounts, db, jobs, migrate, overview
 from bot.accounts import Account
 from bot.campaigns import definitions, ledger
 from bot.config import Config, sqlite_path
@@ -190,7 +190,8 @@ def _account(session: Session, account: Account, config: Config, now: datetime) 
                 f"stopped ({account.stopped_reason}); to go on: qunfen go {slug}",
             )
         )
-    return found + _traffic(session, account, now) + _sending(session, account)
+    found += _traffic(session, account, now) + _sending(session, account)
+    return found + _answers(session, account, now)
 
 
 def _traffic(session: Session, account: Account, now: datetime) -> list[Finding]:
@@ -223,6 +224,45 @@ def _traffic(session: Session, account: Account, now: datetime) -> list[Finding]
                 f"{slug}: pushes",
                 f"{failed} 条推送处理失败；修好后 qunfen replay {slug} --failed",
                 f"{failed} push(es) failed; once mended: qunfen replay {slug} --failed",
+            )
+        )
+    return found
+
+
+def _answers(session: Session, account: Account, now: datetime) -> list[Finding]:
+    """What the platform refuses, and what waits for it."""
+    slug = account.slug
+    found = []
+    refused = sorted(name for name, granted in account.rights.items() if granted is False)
+    if refused:
+        names = ", ".join(refused)
+        found.append(
+            Finding(
+                "wrong",
+                f"{slug}: rights",
+                f"平台没有给接口权限 (48001)：{names}；开通后运行 qunfen account check {slug}",
+                f"the platform does not grant (48001): {names}; "
+                f"once it does, run qunfen account check {slug}",
+            )
+        )
+    wrong = overview.troubles(session, account.id, now)
+    if wrong.given_up:
+        found.append(
+            Finding(
+                "wrong",
+                f"{slug}: outbox",
+                f"24 小时内有 {wrong.given_up} 次发送失败，最近一次：{wrong.latest_given_up}",
+                f"{wrong.given_up} send(s) failed within 24 hours, the latest: "
+                f"{wrong.latest_given_up}",
+            )
+        )
+    if wrong.waiting:
+        found.append(
+            Finding(
+                "note",
+                f"{slug}: retries",
+                f"有 {wrong.waiting} 次发送等待重试，最近一次：{wrong.latest_waiting}",
+                f"{wrong.waiting} send(s) are tried again later, the latest: {wrong.latest_waiting}",
             )
         )
     return found

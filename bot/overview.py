@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from bot import tracking
 from bot.clock import day_of, month_of, start_of_day
 from bot.db import Session
-from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
+from bot.tables.campaigns import (
+    campaign_runs,
+    campaigns,
+    deliveries,
+    mass_batches,
+    mass_ledger,
+)
 from bot.tables.events import events
 from bot.tables.followers import followers, reply_windows
+from bot.tables.outbox import outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +172,53 @@ def run_counts(
         if status == "skipped" and reason:
             reasons[reason] = reasons.get(reason, 0) + people
     return counts, reasons, sum(row[3] for row in rows)
+
+
+def run_errors(session: Session, run_id: int, limit: int = 20) -> dict[str, int]:
+    """What the platform answered to the calls of one run that failed or are tried again: text -> calls."""
+    personal = sa.select(deliveries.c.id).where(
+        deliveries.c.run_id == run_id, deliveries.c.queued_at.is_not(None)
+    )
+    whole = sa.select(mass_batches.c.id).where(mass_batches.c.run_id == run_id)
+    rows = session.execute(
+        sa.select(outbox.c.error, sa.func.count().label("calls"))
+        .where(
+            outbox.c.error.is_not(None),
+            outbox.c.status != "sent",
+            sa.or_(
+                sa.and_(outbox.c.purpose == "delivery", outbox.c.purpose_id.in_(personal)),
+                sa.and_(outbox.c.purpose == "batch", outbox.c.purpose_id.in_(whole)),
+            ),
+        )
+        .group_by(outbox.c.error)
+        .order_by(sa.func.count().desc(), outbox.c.error)
+        .limit(limit)
+    )
+    return {row.error: row.calls for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """Calls to the platform that went wrong; ``latest`` is what it said to the latest of each kind."""
+
+    given_up: int
+    latest_given_up: str
+    waiting: int
+    latest_waiting: str
+
+
+def troubles(session: Session, account_id: int, now: datetime) -> Troubles:
+    """Messages of the last 24 hours that failed or whose fate is unknown, and those that wait to be tried again."""
+    told: dict[bool, tuple[int, str]] = {}
+    since = outbox.c.created_at >= now - timedelta(hours=24)
+    for waits, which in (
+        (False, sa.and_(outbox.c.status.in_(("failed", "unknown")), since)),
+        (True, sa.and_(outbox.c.status == "waiting", outbox.c.attempts > 0)),
+    ):
+        here = sa.and_(outbox.c.account_id == account_id, outbox.c.error.is_not(None), which)
+        count = session.execute(sa.select(sa.func.count()).where(here)).scalar_one()
+        latest = session.execute(
+            sa.select(outbox.c.error).where(here).order_by(outbox.c.id.desc()).limit(1)
+        ).scalar()
+        told[waits] = (count, latest or "")
+    return Troubles(*told[False], *told[True])

@@ -177,6 +177,9 @@ def block(session: Session, account: Account, channels: Sequence[str]) -> str | 
     """Why nothing of a campaign may be sent now, as in ``status.BLOCKS``; None: it may."""
     if account.stopped:
         return "account_stopped" + (f": {account.stopped_reason}" if account.stopped_reason else "")
+    for name in channels:
+        if name != MASS and account.rights.get(name) is False:
+            return f"no_right: {name}"
     if MASS not in channels:
         return None
     allowed = budget.allowance(account.kind, account.verified)

@@ -95,8 +95,14 @@ RUN_REASONS: Mapping[str, Mapping[str, str]] = {
     },
     "account_stopped": {"zh": "公众号处于紧急停止", "en": "the account is stopped"},
     "no_mass_right": {
-        "zh": "平台没有给这个公众号群发接口的权限 (48001)",
-        "en": "the platform does not grant this account the mass interface (48001)",
+        "zh": "平台没有给这个公众号群发接口的权限 (48001)，开通后运行 qunfen account check",
+        "en": "the platform does not grant this account the mass interface (48001); "
+        "once it does, run qunfen account check",
+    },
+    "no_right": {
+        "zh": "平台没有给这个公众号接口权限 (48001)，开通后运行 qunfen account check",
+        "en": "the platform does not grant this account the interface (48001); "
+        "once it does, run qunfen account check",
     },
     "segment_unfit": {
         "zh": "订阅号的群发只能发给全部粉丝或一个已同步的标签",
@@ -115,7 +121,13 @@ RUN_REASONS: Mapping[str, Mapping[str, str]] = {
 }
 # pauses and waits that end by themselves when their cause is gone
 BLOCKS = frozenset(
-    {"opening_not_stated", "unknown_external_send", "account_stopped", "no_mass_right"}
+    {
+        "opening_not_stated",
+        "unknown_external_send",
+        "account_stopped",
+        "no_mass_right",
+        "no_right",
+    }
 )
 
 

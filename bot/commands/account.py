@@ -167,6 +167,8 @@ def check(tool: Tool, account: str, as_json: bool) -> None:
     except WeChatError as problem:
         results.append(_result("token", False, str(problem)))
     else:
+        with tool.writing() as session:
+            accounts.forget_refusals(session, found.id)  # what still is not granted is learnt again
         results += [_probe(tool, found, wechat, feature) for feature in PROBES]
     if as_json:
         print_json(results)

@@ -111,6 +111,7 @@ def show(tool: Tool, account: str, name: str, as_json: bool) -> None:
         "reason": t("原因", "Reason"),
         "outcomes": t("结果", "Outcomes"),
         "skipped": t("跳过的原因", "Skipped because"),
+        "errors": t("平台的回答", "The platform's answers"),
     }
     print_rows(runs, columns, False)
 
@@ -259,6 +260,7 @@ def _run_figures(session: Session, run: Any) -> dict[str, Any]:
         "reason": explain(run.reason, t("zh", "en")) if run.reason else None,
         "outcomes": outcomes,
         "skipped": reasons,
+        "errors": overview.run_errors(session, run.id),
     }
 
 

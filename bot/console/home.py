@@ -93,12 +93,34 @@ def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, st
     ).scalar_one()
     if unexplained:
         notes.append(
-            ("warn", f"有 {unexplained} 次不是从这里发出的群发，说明发给了谁之前，群发锁定。")
+            (
+                "warn",
+                f"有 {unexplained} 次不是从这里发出的群发，说明发给了谁之前，群发锁定"
+                f"（qunfen ledger external {account.slug} --went-to …）。",
+            )
         )
     failed = len(inbox.failed_ids(session, account.id))
     if failed:
         notes.append(
             ("bad", f"有 {failed} 条推送处理失败，可以重放：qunfen replay {account.slug} --failed")
+        )
+    wrong = overview.troubles(session, account.id, rt.clock())
+    if wrong.given_up:
+        notes.append(
+            ("bad", f"24 小时内有 {wrong.given_up} 次发送失败，最近一次：{wrong.latest_given_up}")
+        )
+    if wrong.waiting:
+        notes.append(
+            ("warn", f"有 {wrong.waiting} 次发送等待重试，最近一次：{wrong.latest_waiting}")
+        )
+    refused = sorted(name for name, granted in account.rights.items() if granted is False)
+    if refused:
+        notes.append(
+            (
+                "bad",
+                f"平台没有给接口权限 (48001)：{'、'.join(refused)}。开通后运行 "
+                f"qunfen account check {account.slug}",
+            )
         )
     for name, check in health.checked(rt).items():
         if not check["ok"]:
