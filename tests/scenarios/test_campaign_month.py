@@ -61,7 +61,7 @@ def play(world: World, name: str, at: str, slug: str = "muyan", **more: Any) -> 
     """Apply a campaign for a moment, let its time come and its results too; its run."""
     world.apply(slug, campaigns=[campaign(name, at, **more)])
     world.go_to(at)
-    world.pass_time(5)
+    world.pass_time(1)
     return world.run(name, slug)
 
 
@@ -147,7 +147,7 @@ def test_who_leaves_between_planning_and_sending_is_skipped_and_keeps_the_slot(
     brand.go_to("2026-11-03 07:59")
     assert brand.counts() == {}
     brand.go_to("2026-11-03 08:00")
-    brand.pass_time(3)
+    brand.pass_time(1)
     run = brand.run("夜里的")
     assert run["outcomes"] == {"sent": CROWD - 2, "skipped": 2}
     assert run["skipped"] == {"left": 1, "opted_out": 1}
@@ -191,14 +191,14 @@ def test_the_emergency_stop_stops_every_send_at_once_and_go_lets_it_go_on(brand:
     brand.ok("stop", "muyan", "--reason", "文案有误")
     assert brand.say(1, "活动") == "好", "answers go on"
     brand.go_to("2026-11-02 12:00")
-    brand.pass_time(5)
+    brand.pass_time(2)
     run = brand.run("要停")
     assert run["status"] == "waiting"
     assert "文案有误" in run["reason"]
     assert "文案有误" in brand.home()
     assert brand.counts() == {}
     brand.ok("go", "muyan")
-    brand.pass_time(5)
+    brand.pass_time(2)
     assert brand.run("要停")["outcomes"] == {"sent": CROWD}
 
 
@@ -216,7 +216,7 @@ def test_a_send_to_everybody_needs_two_operators(brand: World) -> None:
     brand.pass_time(1)
     assert brand.counts() == {}
     brand.ok(*approve, "--by", "Bo")
-    brand.pass_time(3)
+    brand.pass_time(1)
     assert brand.run("要两个人")["outcomes"] == {"sent": CROWD}
 
 
@@ -237,7 +237,7 @@ def test_above_the_limit_of_the_account_a_second_operator_approves(brand: World)
     brand.pass_time(1)
     assert brand.run("八个人")["status"] == "waiting"
     brand.ok(*approve, "--people", "8", "--by", "Bo")
-    brand.pass_time(3)
+    brand.pass_time(1)
     assert brand.run("八个人")["outcomes"] == {"sent": 8}
 
 
@@ -259,7 +259,7 @@ def test_an_account_connected_in_mid_month_sends_no_mass_before_its_opening_is_s
     assert "muyan: opening" in wrong
     (world.folder / "more.csv").write_text(f"openid\n{people[0]}\n")
     world.ok("account", "opening", "muyan", "--sent-to-all", "3", "--file", "more.csv")
-    world.pass_time(3)
+    world.pass_time(2)
     run = world.run("接入以后")
     assert run["outcomes"] == {"sent": CROWD - 1, "skipped": 1}
     assert run["skipped"] == {"no_slot": 1}
@@ -275,7 +275,7 @@ def test_a_send_made_on_the_platforms_own_site_blocks_mass_until_it_is_explained
     brand: World,
 ) -> None:
     msg_id = brand.platform.site_send(brand.app_id(), "官网手工群发")
-    brand.pass_time(5)
+    brand.pass_time(4)
     assert brand.told("ledger", "show", "muyan")["unexplained_sends"] == [str(msg_id)]
     brand.apply(campaigns=[campaign("被挡住", "2026-11-02 12:00")])
     brand.go_to("2026-11-02 12:00")
@@ -289,7 +289,7 @@ def test_a_send_made_on_the_platforms_own_site_blocks_mass_until_it_is_explained
     assert "explained" in brand.fails(
         "ledger", "external", "muyan", "--went-to", "all", "--msg-id", str(msg_id)
     )
-    brand.pass_time(3)
+    brand.pass_time(2)
     assert brand.run("被挡住")["outcomes"] == {"sent": CROWD}
     assert set(brand.counts().values()) == {2}
     assert set(brand.charged().values()) == {2}
@@ -302,7 +302,7 @@ def test_a_site_send_to_a_tag_or_a_list_charges_those_only(brand: World) -> None
     people = [factories.open_id(number) for number in (1, 2, 3)]
     for said in (("--went-to", "tag", "--tag", "喜欢互动"), ("--went-to", "listed", "--file", "l")):
         brand.platform.site_send(brand.app_id(), "手工", open_ids=people)
-        brand.pass_time(5)
+        brand.pass_time(4)
         (brand.folder / "l").write_text("\n".join(people))
         (msg_id,) = brand.told("ledger", "show", "muyan")["unexplained_sends"]
         brand.ok("ledger", "external", "muyan", "--msg-id", msg_id, *said)
@@ -312,7 +312,7 @@ def test_a_site_send_to_a_tag_or_a_list_charges_those_only(brand: World) -> None
 
 def test_who_was_present_at_a_site_send_left_and_came_back_is_charged_for_it(brand: World) -> None:
     msg_id = brand.platform.site_send(brand.app_id(), "官网手工群发")
-    brand.pass_time(5)
+    brand.pass_time(4)
     brand.leave(1)
     brand.pass_time(1)
     brand.leave(2)
@@ -332,7 +332,7 @@ def test_no_mass_call_is_made_in_the_last_half_hour_of_a_month(brand: World) -> 
     assert brand.run("月底")["outcomes"] == {"planned": CROWD}
     assert brand.outbox("mass") == []
     brand.go_to("2026-12-01 00:00")
-    brand.pass_time(3)
+    brand.pass_time(1)
     assert brand.run("月底")["outcomes"] == {"sent": CROWD}
     assert brand.counts(month="2026-11") == {}
     assert set(brand.charged(month="2026-11").values()) <= {0}
@@ -347,7 +347,7 @@ def test_a_run_over_the_turn_of_the_month_takes_its_slots_anew(brand: World) -> 
     brand.go_to("2026-11-30 22:30")
     assert sum(brand.charged(month="2026-11").values()) == CROWD
     brand.go_to("2026-12-01 08:00")
-    brand.pass_time(3)
+    brand.pass_time(1)
     assert brand.run("跨月")["outcomes"] == {"sent": CROWD}
     assert sum(brand.charged(month="2026-11").values()) == 0
     assert sum(brand.charged(month="2026-12").values()) == CROWD
@@ -402,7 +402,7 @@ def test_weekly_and_monthly_campaigns_make_a_run_each_time(brand: World) -> None
     brand.apply(campaigns=[campaign(name, repeat=repeat) for name, repeat in repeats.items()])
     for day in ("11-03", "11-06", "11-13", "11-20", "11-27", "11-30", "12-03"):
         brand.go_to(f"2026-{day} 12:00")
-        brand.pass_time(2)
+        brand.pass_time(1)
     due = [run["due_at"][:10] for run in reversed(brand.runs("每周五"))]
     assert due == ["2026-11-06", "2026-11-13", "2026-11-20", "2026-11-27"]
     due = [run["due_at"][:10] for run in reversed(brand.runs("每月"))]
@@ -416,7 +416,7 @@ def test_a_program_that_was_down_for_a_week_catches_up_once(brand: World) -> Non
     repeat = {"every": "day", "at": "12:00"}
     brand.apply(campaigns=[campaign("每天", repeat=repeat)])
     brand.go_to("2026-11-09 10:00")
-    brand.pass_time(3)
+    brand.pass_time(1)
     assert [run["due_at"][:10] for run in brand.runs("每天")] == ["2026-11-02"]
     assert set(brand.counts().values()) == {1}
 
@@ -441,7 +441,7 @@ def test_a_follow_up_reaches_who_got_the_first_and_did_not_act(brand: World) -> 
         campaigns=[campaign("第一波活动", "2026-11-02 12:00", segment="第一波")],
     )
     brand.go_to("2026-11-02 12:00")
-    brand.pass_time(3)
+    brand.pass_time(1)
     for number in (1, 2):
         brand.say(number, "报名")
     run = play(brand, "第二波活动", "2026-11-04 12:00", segment="没报名的")
@@ -564,7 +564,7 @@ def test_two_runs_at_once_never_promise_a_slot_twice(brand: World) -> None:
     names = ["甲", "乙", "丙"]
     brand.apply(campaigns=[campaign(name, "2026-11-06 12:00") for name in names])
     brand.go_to("2026-11-06 12:00")
-    brand.pass_time(5)
+    brand.pass_time(2)
     sent = [brand.run(name)["outcomes"].get("sent", 0) for name in names]
     assert sorted(sent) == [0, 0, CROWD]
     assert set(brand.counts().values()) == {4}
