@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import requests
 from granian import Granian
@@ -127,16 +128,25 @@ def run_worker(rt: Runtime, threads: int) -> None:
 def sandbox(port: int = SANDBOX_PORT, folder: Path = INSTANCE) -> Iterator[str]:
     """The local platform in a process of its own, so that killing the product never kills it; its address.
 
-    One that still runs from before (the product was killed) is taken over.
+    One of this installation that still runs from before (the product was killed) is taken over.
 
     Raises:
         Refused: the port is taken by something else, or it does not start.
     """
     address = f"http://127.0.0.1:{port}"
     note = folder / "sandbox.pid"
-    if not is_sandbox(address):
+    if is_sandbox(address):
+        if not _is_ours(address, folder / "sandbox.db"):
+            raise Refused(
+                f"端口 {port} 上是另一处安装的沙箱，请用 --sandbox-port 换一个 "
+                f"(the sandbox on port {port} is another installation's: choose a --sandbox-port)"
+            )
+    else:
         if _taken("127.0.0.1", port):
-            raise Refused(f"port {port} is taken by another program; the sandbox needs it")
+            raise Refused(
+                f"端口 {port} 被别的程序占用，请用 --sandbox-port 换一个 "
+                f"(port {port} is taken by another program: choose a --sandbox-port)"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "bot.sandbox.serve", "--port", str(port)]
         with (folder / "sandbox.log").open("ab") as output:
@@ -156,7 +166,17 @@ def sandbox(port: int = SANDBOX_PORT, folder: Path = INSTANCE) -> Iterator[str]:
         _end(note, address)
 
 
+def _is_ours(address: str, state: Path) -> bool:
+    told = _control(address, "about")
+    try:
+        return told is not None and Path(str(told.get("file"))).samefile(state)
+    except OSError:
+        return False
+
+
 def _end(note: Path, address: str) -> None:
+    if not note.exists():
+        return  # somebody started it by hand: it is theirs to end
     try:
         pid = int(note.read_text(encoding="ascii"))
         if is_sandbox(address):
@@ -177,13 +197,19 @@ def _until(true: Callable[[], bool], seconds: float, alive: Callable[[], bool]) 
 
 def is_sandbox(address: str) -> bool:
     """Whether a sandbox answers at this address."""
+    told = _control(address, "clock")
+    return told is not None and "now" in told
+
+
+def _control(address: str, name: str) -> dict[str, Any] | None:
     try:
         with requests.Session() as http:
             http.trust_env = False
-            answer = http.post(f"{address}/sandbox/clock", json={}, timeout=2)
-        return answer.status_code == 200 and "now" in answer.json()
+            answer = http.post(f"{address}/sandbox/{name}", json={}, timeout=2)
+        told = answer.json() if answer.status_code == 200 else None
     except (requests.RequestException, json.JSONDecodeError):
-        return False
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _taken(host: str, port: int) -> bool:
@@ -204,7 +230,10 @@ def _listening(rt: Runtime, host: str, port: int) -> Iterator[None]:
             create_app(config, rt), host=host, port=port, threads=WEB_THREADS, ident=None
         )
     except OSError as problem:
-        raise Refused(f"cannot listen on {host}:{port} ({problem.strerror})") from None
+        raise Refused(
+            f"不能在 {host}:{port} 上监听，请用 --port 换一个端口 "
+            f"(cannot listen on {host}:{port}: {problem.strerror}; choose a --port)"
+        ) from None
     thread = threading.Thread(target=server.run, name="http", daemon=True)
     thread.start()
     try:

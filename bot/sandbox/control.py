@@ -50,6 +50,12 @@ def _public(account: accounts.Account) -> Answer:
     return shown
 
 
+@_on("about")
+def about(platform: Platform, words: Words) -> Answer:
+    """Whose sandbox this is: the file of its state, empty in memory."""
+    return {"file": str(platform.store.all("PRAGMA database_list")[0]["file"])}
+
+
 @_on("accounts")
 def list_accounts(platform: Platform, words: Words) -> Answer:
     if "app_id" in words:
