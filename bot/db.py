@@ -80,6 +80,22 @@ class Json(sa.TypeDecorator[Any]):
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
         return self.impl_instance.coerce_compared_value(op, value)
 
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        return _json_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        if dialect.name == "sqlite":
+            return _json_of
+        return super().result_processor(dialect, coltype)
+
+
+def _json_text(value: Any) -> str | None:
+    return None if value is None else _dump_json(value)
+
+
+def _json_of(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
 
 # 64 bits everywhere; SQLite numbers rows by itself only for a column that is exactly INTEGER
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -265,15 +281,20 @@ def upsert(
     listed = [rows] if isinstance(rows, Mapping) else list(rows)
     if not listed:
         return
-    statement = insert(session, table)
-    columns = [name for name in listed[0] if name not in key] if change is None else list(change)
-    if columns:
-        statement = statement.on_conflict_do_update(
-            index_elements=list(key), set_={name: statement.excluded[name] for name in columns}
-        )
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=list(key))
+    columns = [name for name in listed[0] if name not in key] if change is None else change
+    statement = _upsert(session.dialect.name, table, tuple(key), tuple(columns))
     session.execute(statement, [dict(row) for row in listed])
+
+
+@cache
+def _upsert(dialect: str, table: sa.Table, key: tuple[str, ...], change: tuple[str, ...]) -> Any:
+    # kept: what ``excluded`` needs takes longer to build than the statement to run
+    statement = insert_of(dialect, table)
+    if not change:
+        return statement.on_conflict_do_nothing(index_elements=list(key))
+    return statement.on_conflict_do_update(
+        index_elements=list(key), set_={name: statement.excluded[name] for name in change}
+    )
 
 
 def claim(

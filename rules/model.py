@@ -1,6 +1,6 @@
 """A rulebook: rules in order and a fallback, read from the JSON of the account file and written back to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,12 @@ __all__ = [
     "ACTIONS",
     "CONDITIONS",
     "Active",
+    "Examined",
     "Part",
     "Rule",
     "Rulebook",
     "dump",
+    "examine",
     "load",
     "names",
     "problems",
@@ -73,11 +75,32 @@ def problems(body: Mapping[str, Any]) -> list[Problem]:
     return reader.problems
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What one reading of a body shows. ``canonical`` is as ``dump`` writes it, None with problems."""
+
+    problems: list[Problem]
+    canonical: dict[str, Any] | None
+    names: set[tuple[str, str, str]]
+
+
+def examine(body: Mapping[str, Any]) -> Examined:
+    """``problems``, ``dump`` and ``names`` in one reading: a large rulebook takes seconds to read."""
+    reader = Reader(gather=True)
+    rules, fallback = read(reader, body)
+    canonical = None if reader.problems else _dump(rules, fallback)
+    return Examined(reader.problems, canonical, names_in(reader.found))
+
+
 def dump(rulebook: Rulebook) -> dict[str, Any]:
     """Canonical JSON; loading it gives an equal rulebook."""
+    return _dump(rulebook.rules, rulebook.fallback)
+
+
+def _dump(rules: Sequence[Rule], fallback: Sequence[Part]) -> dict[str, Any]:
     return {
-        "rules": [_dump_rule(rule) for rule in rulebook.rules],
-        "fallback": {part.name: _dump_params(part) for part in rulebook.fallback} or None,
+        "rules": [_dump_rule(rule) for rule in rules],
+        "fallback": {part.name: _dump_params(part) for part in fallback} or None,
     }
 
 

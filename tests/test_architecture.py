@@ -32,7 +32,7 @@ LIBRARIES = {
     "structlog": ("bot.logs",),
     "prometheus_client": ("bot.metrics", "bot.health"),
     "cryptography": ("bot.secrets", "bot.wechat", "bot.sandbox"),
-    "ruamel": ("bot.as_code",),
+    "yaml": ("bot.as_code",),
     "re2": ("rules",),
     "ahocorasick_rs": ("rules",),
     "opencc": ("rules",),

@@ -97,7 +97,7 @@ def prepare(
         for file in checked.files
         if account is None or not writing.is_stored(session, account.id, file)
     ]
-    in_use = _tags_in_use(session, account.id, wanted) if account and prune else frozenset()
+    in_use = _tags_in_use(session, account.id, checked) if account and prune else frozenset()
     made = plan(
         wanted,
         known,
@@ -254,7 +254,7 @@ def _seen(session: Session, account_id: int, kind: str) -> bool:
     return session.execute(found.limit(1)).first() is not None
 
 
-def _tags_in_use(session: Session, account_id: int, wanted: Wanted) -> frozenset[str]:
+def _tags_in_use(session: Session, account_id: int, checked: check.Checked) -> frozenset[str]:
     """Tags that followers have or that what stays mentions: ``--prune`` leaves them."""
     held = session.execute(
         sa.select(tags.c.name).where(
@@ -262,7 +262,8 @@ def _tags_in_use(session: Session, account_id: int, wanted: Wanted) -> frozenset
             sa.exists().where(follower_tags.c.tag_id == tags.c.id),
         )
     ).scalars()
-    mentioned = {name for kind, name, _ in check.mentioned(wanted) if kind == "tag"}
+    mentions = check.mentioned(checked.wanted, checked.rule_names)
+    mentioned = {name for kind, name, _ in mentions if kind == "tag"}
     return frozenset(held) | mentioned
 
 

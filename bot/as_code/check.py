@@ -40,9 +40,12 @@ class Context:
 
 @dataclass
 class Checked:
+    """``rule_names`` are what rules and fallback mention: (kind, name, place)."""
+
     wanted: Wanted
     files: list[File] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    rule_names: set[tuple[str, str, str]] = field(default_factory=set)
 
 
 def check(source: Source, wanted: Wanted, context: Context) -> Checked:
@@ -56,7 +59,8 @@ def check(source: Source, wanted: Wanted, context: Context) -> Checked:
         for section in ("rules", "segments", "campaigns", "scenes", "tags")
     }
     body = {"rules": list(wanted.rules.values()), "fallback": wanted.fallback}
-    broken = model.problems(body)
+    examined = model.examine(body)
+    broken = list(examined.problems)
     found += [source.problem(place, message) for place, message in broken]
     for name, index in positions["segments"].items():
         place = f"segments.{index}.where"
@@ -72,19 +76,17 @@ def check(source: Source, wanted: Wanted, context: Context) -> Checked:
         broken += wrong
         found += [source.problem(*item) for item in wrong]
     _menus(source, wanted, context, found)
-    if not broken:
-        result.wanted = canonical(wanted)
+    if not broken and examined.canonical is not None:
+        result.wanted = canonical(wanted, examined.canonical)
+    result.rule_names = examined.names
     if not wanted.partial:  # else names of a section that was left out would seem unknown
-        _references(source, result.wanted, context, bool(broken), found)
+        _references(source, result, context, bool(broken), found)
     _files(source, wanted, context, result)
     return result
 
 
-def canonical(wanted: Wanted) -> Wanted:
-    """The same with every part as its owner writes it, so that it compares with the database."""
-    body = model.dump(
-        model.load({"rules": list(wanted.rules.values()), "fallback": wanted.fallback})
-    )
+def canonical(wanted: Wanted, body: Json) -> Wanted:
+    """The same with every part as its owner writes it (``body``: the rules), so that it compares with the database."""
     return replace(
         wanted,
         rules={rule["name"]: rule for rule in body["rules"]},
@@ -159,13 +161,15 @@ def _menus(source: Source, wanted: Wanted, context: Context, found: list[Problem
 
 def _references(
     source: Source,
-    wanted: Wanted,
+    checked: Checked,
     context: Context,
     broken: bool,
     found: list[Problem],
 ) -> None:
-    known = known_names(wanted, context)
-    for kind, name, place in sorted(mentioned(wanted), key=lambda item: source.line(item[2])):
+    wanted = checked.wanted
+    known = known_names(checked, context)
+    mentions = mentioned(wanted, checked.rule_names)
+    for kind, name, place in sorted(mentions, key=lambda item: source.line(item[2])):
         if kind not in LABELS:
             continue
         if kind == "scene" and _scene_exists(name, known["scene"]):
@@ -185,9 +189,9 @@ def _references(
     _personal_tags(source, wanted, context, found)
 
 
-def mentioned(wanted: Wanted) -> set[tuple[str, str, str]]:
+def mentioned(wanted: Wanted, rule_names: set[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
     """Every (kind, name, place) the file's rules, segments, scenes, menus and campaigns mention."""
-    found = set(model.names({"rules": list(wanted.rules.values()), "fallback": wanted.fallback}))
+    found = set(rule_names)
     for index, item in enumerate(wanted.segments.values()):
         found |= segments.names(item["where"], f"segments.{index}.where")
     for index, scene in enumerate(wanted.scenes.values()):
@@ -200,8 +204,9 @@ def mentioned(wanted: Wanted) -> set[tuple[str, str, str]]:
     return found
 
 
-def known_names(wanted: Wanted, context: Context) -> Mapping[str, set[str]]:
+def known_names(checked: Checked, context: Context) -> Mapping[str, set[str]]:
     """The names that may be mentioned: the file's, and the database's that stay."""
+    wanted = checked.wanted
     known = {
         "tag": set(wanted.tags),
         "scene": set(wanted.scenes),
@@ -209,7 +214,7 @@ def known_names(wanted: Wanted, context: Context) -> Mapping[str, set[str]]:
         "campaign": set(wanted.campaigns),
         "event": set(events.KINDS),
     }
-    rules = dict(wanted.rules)
+    others: list[Json] = []
     if context.existing is not None:
         gone = {(section, old) for (section, _new), old in wanted.was.items()}
         for kind, section in (
@@ -222,8 +227,9 @@ def known_names(wanted: Wanted, context: Context) -> Mapping[str, set[str]]:
                 stored = getattr(context.existing, section)
                 known[kind] |= {name for name in stored if (section, name) not in gone}
         if not context.prune:
-            rules = context.existing.rules | rules
-    recorded = model.names({"rules": list(rules.values()), "fallback": wanted.fallback})
+            stored = context.existing.rules
+            others = [rule for name, rule in stored.items() if name not in wanted.rules]
+    recorded = checked.rule_names | model.names({"rules": others})
     known["event"] |= {
         name for kind, name, place in recorded if kind == "event" and ".record." in f"{place}."
     }

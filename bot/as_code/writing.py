@@ -150,17 +150,11 @@ def write_rules(
     for name, sign in signs.items():
         if sign == GONE:
             _archive(session, rules.c.name, account_id, name, now)
-    for position, name in enumerate(order):
-        if name not in wanted.rules:
-            session.execute(
-                sa.update(rules)
-                .where(rules.c.account_id == account_id, rules.c.name == name)
-                .values(position=position)
-            )
-            continue
-        upsert(
-            session,
-            rules,
+    positions = {name: position for position, name in enumerate(order)}
+    upsert(
+        session,
+        rules,
+        [
             {
                 "account_id": account_id,
                 "name": name,
@@ -168,9 +162,22 @@ def write_rules(
                 "body": wanted.rules[name],
                 "origin": "file",
                 "archived_at": None,
-            },
-            key=["account_id", "name"],
+            }
+            for name, position in positions.items()
+            if name in wanted.rules
+        ],
+        key=["account_id", "name"],
+    )
+    others = [
+        {"rule": name, "place": position}
+        for name, position in positions.items()
+        if name not in wanted.rules
+    ]
+    if others:
+        moved = sa.update(rules).where(
+            rules.c.account_id == account_id, rules.c.name == sa.bindparam("rule")
         )
+        session.execute(moved.values(position=sa.bindparam("place")), others)
     if "fallback" in wanted.given:
         rulebook.set_fallback(session, account_id, wanted.fallback)
 

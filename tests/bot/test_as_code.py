@@ -1,17 +1,20 @@
 """An account as one file: read, checked with lines, planned, applied, pulled."""
 
 import os
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot import accounts, db, rulebook
 from bot.as_code import apply as as_code
+from bot.as_code import reading
 from bot.as_code.apply import Prepared
 from bot.as_code.plan import Plan
 from bot.as_code.pull import pull, write
@@ -264,6 +267,65 @@ def test_hostile_yaml_gets_a_clear_answer(text: bytes, line: int, words: str) ->
     first = read(text).problems[0]
     assert first.line == line
     assert words in first.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EXAMPLE.read_bytes(),
+        "a: 😀\nb: {c: [20:30, yes, 0009, 1e5, ~, 'x\\', \"\\u2028\"]}\n".encode(),
+        b"a:\n\tb: 1\n",
+        b"a: *\n",
+        b"a: [1\nb: 2\n",
+        b"[" * 100_000,
+    ],
+)
+def test_the_parser_in_python_reads_the_same_where_there_is_no_libyaml(
+    monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    fast = read(text)
+    monkeypatch.setattr(reading, "PARSER", yaml.SafeLoader)
+    slow = read(text)
+    assert (slow.data, slow.lines) == (fast.data, fast.lines)
+    assert [problem.line for problem in slow.problems] == [
+        problem.line for problem in fast.problems
+    ]
+
+
+def test_what_is_pulled_is_readable_and_means_the_same_to_every_reader() -> None:
+    value = {
+        "names": [
+            "你好 😀",
+            "yes",
+            "0009",
+            "1e5",
+            "20:30",
+            "a: b",
+            "# x",
+            "- y",
+            "",
+            " z",
+            "e\u2028f\x7f",
+        ],
+        "text": "第一行\n第二行",
+        "empty": [{}, []],
+        "nested": [{"a": [{"b": 1.5}, True, None]}],
+    }
+    written = write(value)
+    assert "  - 你好 😀\n" in written or '"你好 😀"' in written
+    assert read(written.encode()).data == value
+    assert yaml.safe_load(written) == value
+
+
+def test_a_large_file_takes_seconds(engine: sa.Engine) -> None:
+    rules = "".join(
+        f"  - name: 规则{i}\n    when: [{{text_is: {{any: [词{i}]}}}}]\n    then: [{{reply: {{text: 答{i}}}}}]\n"
+        for i in range(2_000)
+    )
+    began = time.process_time()
+    assert len(changes(run(engine, HEAD + "rules:\n" + rules))) == 2_001
+    assert changes(run(engine, pulled(engine))) == []
+    assert time.process_time() - began < 20  # a bound that a busy machine keeps; it takes a fifth
 
 
 def test_a_thousand_laughs_cost_nothing() -> None:
