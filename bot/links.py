@@ -130,7 +130,7 @@ def _open_state(rt: Runtime, state: str, now: datetime) -> tuple[int, str] | Non
     except ValueError:
         return None
     signature, body = raw[:_SIGNATURE], raw[_SIGNATURE:]
-    if not signed(rt.secret_key, "oauth", body, signature):
+    if not signed(rt.secret_key, "oauth", body, signature, _SIGNATURE):
         return None
     link_id, made_at, nonce = body.decode().split(".")
     if not 0 <= now.timestamp() - int(made_at) <= STATE_SECONDS:

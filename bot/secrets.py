@@ -46,9 +46,9 @@ def sign(secret_key: str, purpose: str, message: bytes, size: int = 10) -> bytes
     return hmac.new(_key(secret_key, purpose), message, hashlib.sha256).digest()[:size]
 
 
-def signed(secret_key: str, purpose: str, message: bytes, signature: bytes) -> bool:
-    """Whether ``signature`` is the one ``sign`` gives, in constant time."""
-    return hmac.compare_digest(sign(secret_key, purpose, message, len(signature)), signature)
+def signed(secret_key: str, purpose: str, message: bytes, signature: bytes, size: int = 10) -> bool:
+    """Whether ``signature`` is the one ``sign`` gives, in constant time. A shorter one never is."""
+    return hmac.compare_digest(sign(secret_key, purpose, message, size), signature)
 
 
 def keyed_hash(secret_key: str, account_id: int, open_id: str) -> str:

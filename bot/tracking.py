@@ -56,7 +56,7 @@ def open_code(secret_key: str, code: str) -> tuple[int, int] | None:
     except ValueError:
         return None
     signature, body = raw[:_SIGNATURE], raw[_SIGNATURE:]
-    if not signed(secret_key, "link", body, signature):
+    if not signed(secret_key, "link", body, signature, _SIGNATURE):
         return None
     numbers = []
     while body:
