@@ -11,12 +11,12 @@ from bot import (
     backup,
     doctor,
     follower_sync,
-    followers,
     migrate,
     operators,
     receive,
     registry,
     scheduler,
+    testers,
 )
 from bot.commands.shared import (
     Commands,
@@ -292,7 +292,7 @@ def sync(tool: Tool, account: str, full: bool) -> None:
 def tester(tool: Tool, account: str, open_id: str, on: bool) -> None:
     with tool.writing() as session:
         found = accounts.get(session, account)
-        followers.set_tester(session, found.id, open_id, on)
+        testers.set_tester(session, found.id, open_id, on)
         operators.audit(
             session,
             "follower.tester",
