@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from bot.clock import month_of
 from bot.db import Session, insert, insert_of
-from bot.errors import Refused
 from bot.prepared import Prepared
-from bot.secrets import keyed_hash, short
+from bot.secrets import keyed_hash
 from bot.sql import among
 from bot.tables.campaigns import erased_slots, mass_ledger
 from bot.tables.events import events
@@ -431,22 +430,6 @@ def opt_in(session: Session, follower_id: int) -> None:
     session.execute(
         sa.update(followers).where(followers.c.id == follower_id).values(opted_out_at=None)
     )
-
-
-def set_tester(session: Session, account_id: int, open_id: str, on: bool) -> None:
-    """Say whether a follower is a tester: gets previews, and whose clicks count for nothing.
-
-    Raises:
-        Refused: there is no such follower.
-    """
-    changed = session.execute(
-        sa.update(followers)
-        .where(followers.c.account_id == account_id, followers.c.open_id == open_id)
-        .values(tester=on)
-        .returning(followers.c.id)
-    ).scalar()
-    if changed is None:
-        raise Refused(f"no follower has the OpenID {short(open_id)}; run `qunfen followers sync`?")
 
 
 def hand_over(session: Session, follower_id: int, until: datetime | None) -> None:
