@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,14 +62,27 @@ class Window:
     expires_at: datetime
 
 
+_COLUMNS = (
+    followers.c.id,
+    followers.c.open_id,
+    followers.c.subscribed,
+    followers.c.first_seen_at,
+    followers.c.subscribed_at,
+    followers.c.unsubscribed_at,
+    followers.c.first_source,
+    followers.c.fields,
+    followers.c.messages,
+    followers.c.opted_out_at,
+    followers.c.handed_over_until,
+)
 _FIND = Prepared(
-    sa.select(followers).where(
+    sa.select(*_COLUMNS).where(
         followers.c.account_id == sa.bindparam("account"),
         followers.c.open_id == sa.bindparam("open_id"),
     )
 )
 _BY_ID = Prepared(
-    sa.select(followers).where(
+    sa.select(*_COLUMNS).where(
         followers.c.account_id == sa.bindparam("account"),
         followers.c.id == sa.bindparam("follower"),
     )
@@ -101,7 +114,7 @@ _WROTE = Prepared(
         followers.c.open_id == sa.bindparam("open_id"),
     )
     .values(last_active_at=sa.bindparam("moment"), messages=followers.c.messages + 1)
-    .returning(*followers.c)
+    .returning(*_COLUMNS)
 )
 
 
@@ -267,7 +280,7 @@ def wrote(session: Session, account_id: int, open_id: str, at: datetime) -> Foll
         seen(session, account_id, open_id, at)
         row = _WROTE.first(session, values)
         assert row is not None
-    follower = replace(_follower(row), messages=row.messages - 1)
+    follower = _follower(row, row.messages - 1)
     _come_back(session, follower, at)
     return follower
 
@@ -578,7 +591,7 @@ def _erased_key(column: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
     return sa.literal("erased:") + sa.cast(column, sa.Text)
 
 
-def _follower(row: Any) -> Follower:
+def _follower(row: Any, messages: int | None = None) -> Follower:
     return Follower(
         id=row.id,
         open_id=row.open_id,
@@ -588,7 +601,7 @@ def _follower(row: Any) -> Follower:
         unsubscribed_at=row.unsubscribed_at,
         first_source=row.first_source,
         fields=row.fields,
-        messages=row.messages,
+        messages=row.messages if messages is None else messages,
         opted_out=row.opted_out_at is not None,
         handed_over_until=row.handed_over_until,
     )

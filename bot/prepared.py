@@ -7,6 +7,7 @@ statements with IN lists or other parts that change from call to call.
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -14,15 +15,16 @@ import sqlalchemy as sa
 from bot.db import Session
 
 Build = Callable[[str], Any]
-Convert = Callable[[Any], Any] | None
 
 
 class _Ready(NamedTuple):
     sql: str
-    binds: tuple[tuple[str, Any, Convert], ...]  # name, value unless given, conversion
-    positional: bool
+    usual: dict[str, Any]  # values that stand in the statement itself
+    names: tuple[str, ...]
+    order: Callable[[Any], tuple[Any, ...]] | None  # None: the driver takes names
+    converts: tuple[tuple[Any, Callable[[Any], Any]], ...]  # by position or by name
     types: tuple[Any, ...]
-    row: Callable[..., Any] | None
+    row: Any
 
 
 class Prepared:
@@ -35,7 +37,7 @@ class Prepared:
         self._build = build
         self._columns = list(columns) if columns is not None else None
         self._ready: dict[str, _Ready] = {}
-        self._results: dict[str, tuple[Convert, ...]] = {}
+        self._results: dict[str, tuple[tuple[int, Callable[[Any], Any]], ...]] = {}
 
     def run(self, session: Session, values: Mapping[str, Any]) -> None:
         """Run it for its effect."""
@@ -52,18 +54,20 @@ class Prepared:
         ready = self._ready[name]
         converts = self._results.get(name)
         if converts is None:
-            converts = tuple(
+            made = (
                 kind._cached_result_processor(session.dialect, described[1])
                 for kind, described in zip(ready.types, cursor.description, strict=True)
             )
+            converts = tuple((place, convert) for place, convert in enumerate(made) if convert)
             self._results[name] = converts
         cursor.close()
-        row = ready.row
-        assert row is not None, "this statement returns no rows"
-        return [
-            row(*[value if c is None else c(value) for c, value in zip(converts, raw, strict=True)])
-            for raw in found
-        ]
+        rows = []
+        for raw in found:
+            values_ = list(raw)
+            for place, convert in converts:
+                values_[place] = convert(values_[place])
+            rows.append(ready.row(values_))
+        return rows
 
     def first(self, session: Session, values: Mapping[str, Any]) -> Any | None:
         """Its first row, or None."""
@@ -80,17 +84,15 @@ class Prepared:
         if ready is None:
             ready = self._compiled(session.dialect)
             self._ready[session.dialect.name] = ready
+        if ready.usual:
+            values = {**ready.usual, **values}
         given: Any
-        if ready.positional:
-            given = [
-                convert(values.get(name, usual)) if convert else values.get(name, usual)
-                for name, usual, convert in ready.binds
-            ]
+        if ready.order is not None:
+            given = list(ready.order(values))
         else:
-            given = {
-                name: convert(values.get(name, usual)) if convert else values.get(name, usual)
-                for name, usual, convert in ready.binds
-            }
+            given = {name: values[name] for name in ready.names}
+        for place, convert in ready.converts:
+            given[place] = convert(given[place])
         driver: Any = session.connection.driver_connection
         try:
             return driver.execute(ready.sql, given)
@@ -109,18 +111,35 @@ class Prepared:
         statement: Any = self._build(dialect.name) if callable(self._build) else self._build
         compiled = statement.compile(dialect=dialect, column_keys=self._columns)
         assert not compiled.post_compile_params, "a statement with changing parts is not for here"
-        usual = compiled.construct_params(_check=False)
-        names = list(compiled.positiontup) if compiled.positional else list(compiled.binds)
-        processors = compiled._bind_processors
+        # a statement's own values; whatever has none must be given, or it is a KeyError here
+        given = compiled.construct_params(_check=False)
+        required = {name for bind, name in compiled.bind_names.items() if bind.required}
+        required |= set(self._columns or ())
+        usual = {name: value for name, value in given.items() if name not in required}
+        names = tuple(compiled.positiontup if compiled.positional else given)
+        converts = [
+            (place if compiled.positional else name, compiled._bind_processors[name])
+            for place, name in enumerate(names)
+            if compiled._bind_processors.get(name) is not None
+        ]
         columns = compiled._result_columns
         return _Ready(
             sql=compiled.string,
-            binds=tuple((name, usual.get(name), processors.get(name)) for name in names),
-            positional=bool(compiled.positional),
+            usual=usual,
+            names=names,
+            order=_in_order(names) if compiled.positional else None,
+            converts=tuple(converts),
             types=tuple(column.type for column in columns),
-            row=_row_type([column.keyname for column in columns]) if columns else None,
+            row=_row_maker([column.keyname for column in columns]) if columns else None,
         )
 
 
-def _row_type(names: list[str]) -> Callable[..., Any]:
-    return namedtuple("Row", names)
+def _in_order(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:
+        return lambda values: (values[names[0]],)
+    return itemgetter(*names)
+
+
+def _row_maker(names: list[str]) -> Any:
+    row: Any = namedtuple("Row", names)  # type: ignore[misc]  # they come at run time
+    return row._make
