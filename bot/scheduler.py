@@ -46,6 +46,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic("follower_sync", at=time(2, 30)),
     Periodic("expire_tags", at=time(3, 10)),
     Periodic("erase", at=time(3, 30)),
+    Periodic("rollup", at=time(3, 50)),  # before prune, which deletes no day that is not counted
     Periodic("prune", at=time(4, 0)),
 )
 

@@ -1,10 +1,8 @@
 """What each job name does: one function a name, each safe to run twice at once and cut into steps of under a minute."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-
-import sqlalchemy as sa
 
 from bot import (
     accounts,
@@ -12,12 +10,12 @@ from bot import (
     effects,
     follower_sync,
     followers,
-    inbox,
     jobs,
     kept,
     media,
     menus,
     outbox,
+    retention,
     scenes,
     tag_sync,
     tags,
@@ -27,10 +25,8 @@ from bot.campaigns import planning, sending, settling
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
 from bot.runtime import Runtime
-from bot.tables.events import events
 
 DRAINS = 20  # claims a tick, so that a campaign leaves faster than one claim a second
-PRUNE_ROWS = 500  # a transaction; a push never waits longer than that takes
 ERASURES = 50
 
 RuntimeTask = Callable[[Runtime, JobContext], Again | None]
@@ -184,22 +180,15 @@ def erase_follower(rt: Runtime, context: JobContext) -> None:
         )
 
 
+def rollup(rt: Runtime, context: JobContext) -> Again | None:
+    """Count the days that are over, so that their events may go one day."""
+    return Again() if retention.rollup(rt.engine, context.clock()) else None
+
+
 def prune(rt: Runtime, context: JobContext) -> Again | None:
     """Delete what is past its retention, a little of everything at a time."""
-    now = context.clock()
-    pushes = now - timedelta(days=rt.config.keep_pushes)
-    steps: tuple[Callable[[db.Session], int], ...] = (
-        lambda session: inbox.prune(session, pushes, PRUNE_ROWS),
-        lambda session: outbox.prune(session, pushes, PRUNE_ROWS),
-        lambda session: _prune_events(session, now - timedelta(days=rt.config.keep_events)),
-        lambda session: 0 * jobs.prune(session, now),
-        lambda session: 0 * kept.prune(session, now),
-    )
-    more = False
-    for step in steps:
-        with db.writing(rt.engine) as session:
-            more = step(session) >= PRUNE_ROWS or more
-    return Again() if more else None
+    days = {"keep_pushes": rt.config.keep_pushes, "keep_events": rt.config.keep_events}
+    return Again() if retention.prune(rt.engine, context.clock(), **days) else None
 
 
 def heartbeat(rt: Runtime, context: JobContext) -> None:
@@ -226,6 +215,7 @@ TASKS: Mapping[str, RuntimeTask] = {
     "expire_tags": expire_tags,
     "erase": erase,
     "erase_follower": erase_follower,
+    "rollup": rollup,
     "prune": prune,
     "heartbeat": heartbeat,
 }
@@ -234,9 +224,3 @@ TASKS: Mapping[str, RuntimeTask] = {
 def bound(rt: Runtime) -> Mapping[str, Task]:
     """The tasks as ``jobs.run_one`` takes them."""
     return {name: partial(task, rt) for name, task in TASKS.items()}
-
-
-def _prune_events(session: db.Session, before: datetime) -> int:
-    old = sa.select(events.c.id).where(events.c.at < before).order_by(events.c.id).limit(PRUNE_ROWS)
-    gone = sa.delete(events).where(events.c.id.in_(old.scalar_subquery())).returning(events.c.id)
-    return len(session.execute(gone).all())

@@ -6,8 +6,7 @@ import sqlalchemy as sa
 
 from bot.accounts import Account
 from bot.db import Session
-from bot.reports._table import Span, Table, begins, column
-from bot.tables.events import events
+from bot.reports._table import Span, Table, begins, column, counts_by_day
 from bot.tables.followers import followers
 from bot.tables.tracking import scenes
 
@@ -18,19 +17,12 @@ Params = Span
 
 def rows(session: Session, account: Account, params: Span, now: datetime) -> Table:
     since = begins(params.days, now)
-    counted = session.execute(
-        sa.select(events.c.key, events.c.kind, sa.func.count())
-        .where(
-            events.c.account_id == account.id,
-            events.c.kind.in_(("subscribe", "scan")),
-            events.c.key.is_not(None),
-            events.c.at >= since,
-        )
-        .group_by(events.c.key, events.c.kind)
-    )
     figures: dict[str, dict[str, int]] = {}
-    for key, kind, count in counted:
-        figures.setdefault(key, {})[kind] = count
+    counted = counts_by_day(session, account.id, ("subscribe", "scan"), since)
+    for (_day, kind, key), times in counted.items():
+        if key:
+            kinds = figures.setdefault(key, {})
+            kinds[kind] = kinds.get(kind, 0) + times
     # who left is counted where they came from: by the code of their first follow
     gone = session.execute(
         sa.select(followers.c.first_scene, sa.func.count())

@@ -2,14 +2,10 @@
 
 from datetime import datetime, timedelta
 
-import sqlalchemy as sa
-
 from bot.accounts import Account
 from bot.clock import day_of
 from bot.db import Session
-from bot.reports._table import Span, Table, begins, column
-from bot.sql import shanghai_day
-from bot.tables.events import events
+from bot.reports._table import Span, Table, begins, column, counts_by_day
 
 NAME = "daily"
 LABEL = {"zh": "日报", "en": "Daily"}
@@ -18,19 +14,11 @@ Params = Span
 
 
 def rows(session: Session, account: Account, params: Span, now: datetime) -> Table:
-    day = shanghai_day(events.c.at)
-    counted = session.execute(
-        sa.select(day.label("day"), events.c.kind, sa.func.count())
-        .where(
-            events.c.account_id == account.id,
-            events.c.kind.in_(COUNTED),
-            events.c.at >= begins(params.days, now),
-        )
-        .group_by(day, events.c.kind)
-    )
     figures: dict[str, dict[str, int]] = {}
-    for when, kind, count in counted:
-        figures.setdefault(str(when), {})[kind] = count
+    counted = counts_by_day(session, account.id, COUNTED, begins(params.days, now))
+    for (day, kind, _key), times in counted.items():
+        kinds = figures.setdefault(day, {})
+        kinds[kind] = kinds.get(kind, 0) + times
     first = day_of(now) - timedelta(days=params.days - 1)
     table = []
     for offset in range(params.days):
