@@ -14,6 +14,7 @@ from bot.commands import (
     ledger,
     operators,
     processes,
+    queues,
     report,
     system,
 )
@@ -53,6 +54,8 @@ for command in (
     files.pull_command,
     ledger.ledger_group,
     operators.operator_group,
+    queues.jobs_group,
+    queues.outbox_command,
     report.report,
     system.db_group,
     system.backup_command,
