@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeat a run's choices")
     parser.add_argument("--keep", type=Path, default=None, help="leave databases and logs here")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the processes are ended then too
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     size = SHORT if options.short else LONG

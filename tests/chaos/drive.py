@@ -26,9 +26,8 @@ from tests.chaos.verify import Found, verify
 BEGIN = parse_moment("2026-03-10 10:00")
 OUTAGES = (0.0, 0.0, 0.0, 20.0, 100.0, 200.0, 600.0, 3600.0)  # seconds
 SETTLE_SECONDS = 20.0  # for the pushes that came last
-LEAST_OUTAGE = 200.0  # when nothing moves: longer than a lease and a repeat
-# the platform is asked about a result that did not come after 45 minutes, every five
-RESULT_ASKED = timedelta(minutes=51)
+# when nothing moves: longer than a lease and a repeat, then ever longer, up to a night
+LEAST_OUTAGE, LONGEST_OUTAGE = 200.0, 15 * 3600.0
 MOST_ROUNDS = 40
 
 Say = Callable[[str], None]
@@ -148,7 +147,10 @@ def _let_it_end(size: Size, setting: Setting, product: Product, say: Say) -> int
         if now is None and _all_planned(setting):
             return round_number
         product.kill()
-        outage = max(LEAST_OUTAGE, _until_next(setting, product))
+        outage = max(
+            min(LEAST_OUTAGE * 4.0**round_number, LONGEST_OUTAGE),
+            _until_tomorrow(setting, product),
+        )
         say(f"nothing moves ({now}): off for {outage:.0f} s")
         product.outage(outage)
         product.start()
@@ -166,24 +168,6 @@ def _until_tomorrow(setting: Setting, product: Product) -> float:
             )
         ).scalar()
     return 0.0 if moment is None else (moment - product.now()).total_seconds() + 1
-
-
-def _until_next(setting: Setting, product: Product) -> float:
-    """Seconds until something that is waited for may happen."""
-    moments = (
-        sa.select(sa.func.min(outbox.c.not_before)).where(outbox.c.status == "waiting"),
-        sa.select(sa.func.min(outbox.c.lease_until)).where(outbox.c.status == "sending"),
-        sa.select(sa.func.min(jobs.c.lease_until)).where(jobs.c.state == "running"),
-        sa.select(sa.func.min(mass_batches.c.submitted_at)).where(
-            mass_batches.c.status == "submitted"
-        ),
-    )
-    with db.reading(setting.rt.engine) as session:
-        found = [session.execute(moment).scalar() for moment in moments]
-    if found[-1] is not None:
-        found[-1] += RESULT_ASKED
-    waits = [(moment - product.now()).total_seconds() for moment in found if moment is not None]
-    return min((seconds + 1 for seconds in waits if seconds > 0), default=0.0)
 
 
 def _all_planned(setting: Setting) -> bool:
