@@ -18,6 +18,11 @@ def tick_seconds() -> float:
     return time.perf_counter()
 
 
+def pause(seconds: float) -> None:
+    """Let other threads and processes work for so long. Only for asking again; never to make an order come true."""
+    time.sleep(seconds)
+
+
 @dataclass
 class Clock:
     """A clock that may be moved: the sandbox, the demo and tests live on one. Calling it reads it.

@@ -21,10 +21,13 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import StaticPool
 
+from bot import clock
+
 Session = Connection
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 5.0  # how long a writer waits for another process's write before giving up
+ASK_AGAIN_SECONDS = 0.0005
 GROUP_LIMIT = 64  # pushes that may share one commit; bounds how long the first of them waits
 
 
@@ -209,15 +212,9 @@ class GroupWriter:
                 unit.done = True
 
     def _transaction(self, group: Sequence[_Unit]) -> None:
-        if self._session is None:
-            session = self._engine.connect()
-            self._session = session.execution_options(qunfen_begun=True)
-        session = self._session
-        driver: Any = session.connection.driver_connection
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        except session.dialect.loaded_dbapi.Error as problem:
-            raise OperationalError("BEGIN IMMEDIATE", None, problem) from problem
+        session = self._session if self._session is not None else self._open()
+        driver: Any = session.connection.dbapi_connection
+        _take_turn(driver, session.dialect.loaded_dbapi.Error)
         if len(group) == 1:  # nobody to protect from: what fails rolls all back
             group[0].result = group[0].work(session)
         else:
@@ -228,10 +225,33 @@ class GroupWriter:
         else:  # nobody asked SQLAlchemy for anything, so it knows of no transaction
             driver.commit()
 
+    def _open(self) -> Session:
+        session = self._engine.connect()
+        session.detach()  # its settings are not the pool's
+        session = session.execution_options(qunfen_begun=True)
+        driver: Any = session.connection.dbapi_connection
+        driver.execute("PRAGMA busy_timeout=0")  # _take_turn waits instead
+        self._session = session
+        return session
+
     def _drop(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _take_turn(driver: Any, error: type[Exception]) -> None:
+    """Begin as the one writer. SQLite itself asks again after 1, 2, 5 … 100 ms: two web processes would starve."""
+    deadline = clock.tick_seconds() + BUSY_SECONDS
+    while True:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except error as problem:
+            if "locked" not in str(problem) or clock.tick_seconds() > deadline:
+                raise OperationalError("BEGIN IMMEDIATE", None, problem) from problem
+            clock.pause(ASK_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _run_protected(session: Session, driver: Any, unit: _Unit) -> None:

@@ -93,7 +93,7 @@ class Prepared:
             given = {name: values[name] for name in ready.names}
         for place, convert in ready.converts:
             given[place] = convert(given[place])
-        driver: Any = session.connection.driver_connection
+        driver: Any = session.connection.dbapi_connection
         try:
             return driver.execute(ready.sql, given)
         except session.dialect.loaded_dbapi.Error as problem:
