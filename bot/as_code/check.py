@@ -115,13 +115,12 @@ def _is_late(document: Json, context: Context) -> bool:
 def _account(source: Source, wanted: Wanted, context: Context, found: list[Problem]) -> None:
     account = wanted.account
     if context.existing is None:
+        written = source.data["account"]
         for key in ("name", "kind", "app_id"):
-            if key not in account:
+            if key not in written:
                 found.append(source.problem("account", f"'{key}' is missing: the account is new"))
         for key in ("app_secret", "token"):
-            if key not in wanted.secrets and source.line(f"account.{key}") == source.line(
-                "account"
-            ):
+            if key not in written:
                 found.append(source.problem("account", f"'{key}' is missing: the account is new"))
         if account.get("mode", "plain") != "plain" and "aes_key" not in wanted.secrets:
             found.append(source.problem("account.mode", f"mode {account['mode']} needs an aes_key"))

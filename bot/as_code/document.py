@@ -189,20 +189,24 @@ class Wanted:
 def parse(source: Source, environ: Mapping[str, str]) -> tuple[Wanted | None, list[Problem]]:
     """The document of a file that was read, and everything the file alone shows to be wrong.
 
-    Sections that do not parse are left out, so that the others are checked too; without an account
-    there is no document.
+    Sections, and keys of the account, that do not parse are left out, so that the others are checked
+    too; without a slug there is no document.
     """
     problems: list[Problem] = []
     data = source.data
+    left_out: set[int | str] = set()
     try:
         document = Document.model_validate(data)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
         problems += [_problem(source, item) for item in wrong]
         left_out = {item["loc"][0] for item in wrong}
-        if left_out & {"version", "account"}:
+        of_account = {item["loc"][1:2] for item in wrong if item["loc"][0] == "account"}
+        if "version" in left_out or of_account & {(), ("slug",)}:
             return None, problems
+        left_out -= {"account"}
         data = {key: value for key, value in data.items() if key not in left_out}
+        data["account"] = {k: v for k, v in data["account"].items() if (k,) not in of_account}
         document = Document.model_validate(data)
     problems += _repeats(source, document)
     secrets, more = _secrets(source, document.account, environ)
@@ -220,7 +224,7 @@ def parse(source: Source, environ: Mapping[str, str]) -> tuple[Wanted | None, li
             problems.append(
                 source.problem(f"personal_menus.{index}.tag", f"a second menu for '{personal.tag}'")
             )
-    return replace(_wanted(document, secrets), partial=data is not source.data), problems
+    return replace(_wanted(document, secrets), partial=bool(left_out)), problems
 
 
 def _wanted(document: Document, secrets: Json) -> Wanted:

@@ -135,7 +135,8 @@ def test_a_wrong_file_lists_every_problem_with_its_line(ready: Line, tmp_path: P
     said = ready.fails("apply", str(file))
     assert "wrong.yaml:2: account.colour" in said
     assert "wrong.yaml:3: tags.0.sync" in said
-    assert "2 problem(s); nothing was changed" in said
+    assert "is missing: the account is new" in said
+    assert "7 problem(s); nothing was changed" in said
     assert "No such file" in ready.fails("plan", str(tmp_path / "none.yaml"))
 
 
