@@ -13,6 +13,8 @@ from bot.tables.campaigns import mass_batches
 from tests import factories
 from tests.scenarios.world import World
 
+pytestmark = pytest.mark.slow  # whole months, minute by minute where it matters
+
 CROWD = 30
 EVERYBODY = {"name": "大家", "where": {"all": []}}
 TAGGED = {"name": "爱互动的", "where": {"tag": {"has": "喜欢互动"}}}

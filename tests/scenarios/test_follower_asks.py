@@ -12,6 +12,8 @@ from bot.tables.inbox import inbound
 from tests import factories
 from tests.scenarios.world import World
 
+pytestmark = pytest.mark.slow  # a whole account is applied and made on the platform for each
+
 # the smallest PNG: one white dot
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8ffff3f"

@@ -15,6 +15,8 @@ from tests.scenarios.test_campaign_month import campaign
 from tests.scenarios.test_links import LINK
 from tests.scenarios.world import PRODUCT, Browser, World
 
+pytestmark = pytest.mark.slow  # everything happens twice, in two accounts
+
 OTHER_ID, OTHER_TOKEN = "wx00000000000other", "anotherToken2026"
 
 

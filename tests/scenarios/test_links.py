@@ -15,6 +15,8 @@ from tests import factories
 from tests.scenarios.test_campaign_month import PARTS, campaign
 from tests.scenarios.world import PRODUCT, SANDBOX, Browser, World
 
+pytestmark = pytest.mark.slow  # every test sends a campaign first
+
 TARGET = "https://weibo.com/u/1"
 NAME = "微博活动"
 LINK = re.compile(r"http://product\.test/l/\S+")

@@ -12,6 +12,8 @@ from tests import factories
 from tests.scenarios.test_campaign_month import PARTS, campaign
 from tests.scenarios.world import World
 
+pytestmark = pytest.mark.slow  # a brand, a campaign and its repeats for each failure
+
 SEND = {"customer_service": "/cgi-bin/message/custom/send", "mass": "/cgi-bin/message/mass/send"}
 NAME, PEOPLE = "试一试", 3
 
