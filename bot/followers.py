@@ -221,10 +221,17 @@ def unsubscribe(session: Session, account_id: int, open_id: str, at: datetime) -
     return follower
 
 
-def left(session: Session, account_id: int, follower_ids: Sequence[int], at: datetime) -> int:
+def left(
+    session: Session,
+    account_id: int,
+    follower_ids: Sequence[int],
+    at: datetime,
+    *,
+    source: str = "sync",
+) -> int:
     """The platform says these do not follow, though no push told us; how many that was news about.
 
-    Who followed after ``at``, the moment the platform was asked, stays.
+    Who followed after ``at``, the moment the platform was asked, stays. ``source`` is what told us.
     """
     gone = list(
         session.execute(
@@ -250,7 +257,7 @@ def left(session: Session, account_id: int, follower_ids: Sequence[int], at: dat
                     "follower_id": follower,
                     "kind": "unsubscribe",
                     "at": at,
-                    "data": {"source": "sync"},
+                    "data": {"source": source},
                 }
                 for follower in gone
             ],
@@ -380,10 +387,15 @@ def take_windows(session: Session, follower_ids: Iterable[int], now: datetime) -
     return {row.follower_id: Window(row.opened_by, row.expires_at) for row in rows}
 
 
-def close_windows(session: Session, follower_id: int) -> None:
-    """The platform said there is no window (45015) or nothing left in it (45047): believe it."""
+def close_windows(session: Session, follower_id: int, at: datetime) -> None:
+    """The platform said there is no window (45015) or nothing left in it (45047): believe it.
+
+    Those opened after ``at``, the moment it was asked, stay.
+    """
     session.execute(
-        sa.update(reply_windows).where(reply_windows.c.follower_id == follower_id).values(left=0)
+        sa.update(reply_windows)
+        .where(reply_windows.c.follower_id == follower_id, reply_windows.c.opened_at <= at)
+        .values(left=0)
     )
 
 

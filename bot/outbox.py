@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import accounts, db, logs, media, outbox_claims, outcomes
+from bot import followers as follower_state
 from bot.channels import Item
 from bot.db import Session
 from bot.errors import Refused
@@ -31,6 +32,8 @@ THREADS = (
 )
 SERIAL_LIMIT = 10  # calls of one account a drain, so that a drain stays short
 NOT_GRANTED = 48001
+NOT_FOLLOWING = (43004, 50005)
+NO_WINDOW = (45015, 45047)
 LEFT = "left"  # the follower unsubscribed or was erased before the message left
 
 log = logs.get()
@@ -322,8 +325,20 @@ def _store(engine: Engine, row: Any, outcome: Outcome, now: datetime) -> None:
         ).scalar()
         if outcome.errcode == NOT_GRANTED:
             accounts.forbid(session, row.account_id, row.channel)
+        if row.follower_id is not None:
+            _believe(session, row, outcome.errcode)
     if changed is None:
         log.warning("outbox_late", row=row.id, status=outcome.status, errcode=outcome.errcode)
+
+
+def _believe(session: Session, row: Any, errcode: int | None) -> None:
+    """What a refusal says about the follower, from the moment the call began."""
+    if errcode in NOT_FOLLOWING:
+        follower_state.left(
+            session, row.account_id, [row.follower_id], row.first_try_at, source="refusal"
+        )
+    elif errcode in NO_WINDOW:
+        follower_state.close_windows(session, row.follower_id, row.first_try_at)
 
 
 __all__ = ["LEFT", "PREVIEW", "Item", "cancel", "drain", "put", "put_many"]

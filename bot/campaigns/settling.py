@@ -79,7 +79,8 @@ def settle_batch(
 
     False: no batch has this MsgID yet. It is remembered, and ``retry_results`` looks again.
     """
-    msg_id = str(fields.get("MsgID") or fields.get("MsgId") or "").strip()
+    # 64 bits, 19 digits; what is longer is no id, and no index would take it
+    msg_id = str(fields.get("MsgID") or fields.get("MsgId") or "").strip()[:100]
     if not msg_id:
         return True  # nothing it could belong to
     batch = session.execute(
@@ -240,7 +241,7 @@ def _collect_personal(session: Session, rows: Sequence[Any], now: datetime) -> N
         else:
             _planned_to(session, this, {"status": "failed", "errcode": row.errcode, "at": now})
             if row.errcode in WINDOW_CLOSED and row.follower_id is not None:
-                followers.close_windows(session, row.follower_id)
+                followers.close_windows(session, row.follower_id, row.first_try_at or now)
 
 
 def _collect_batch(session: Session, row: Any, now: datetime) -> None:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot import accounts, db, outbox, outbox_claims
+from bot import followers as follower_state
 from bot.accounts import Account
 from bot.clock import Clock
 from bot.errors import Refused
@@ -668,3 +669,42 @@ def test_accounts_do_not_wait_for_each_other(desk: Desk) -> None:
     gateway = Gateway()
     desk.drain(gateway)
     assert gateway.ids() == ["other"]
+
+
+@pytest.mark.parametrize("errcode", [43004, 50005])
+def test_a_refusal_that_says_nobody_follows_is_believed(desk: Desk, errcode: int) -> None:
+    first, second = desk.owe(), desk.owe()
+    desk.later(seconds=1)
+    assert desk.drain(Gateway(refusal(errcode))) == 2
+    assert [desk.row(one).status for one in (first, second)] == ["failed", "failed"]
+    assert desk.row(second).error == outbox.LEFT  # the platform was not asked again
+    with db.reading(desk.engine) as session:
+        gone = sa.select(followers.c.subscribed).where(followers.c.id == desk.people[0])
+        assert session.execute(gone).scalar() is False
+
+
+@pytest.mark.parametrize("errcode", [45015, 45047])
+def test_a_refusal_for_want_of_a_window_closes_it_but_none_that_opened_since(
+    desk: Desk, errcode: int
+) -> None:
+    person = desk.people[0]
+    with db.writing(desk.engine) as session:
+        follower_state.open_window(session, desk.account.id, person, "message", START)
+    desk.owe()
+    desk.later(seconds=1)
+    desk.drain(Gateway(refusal(errcode)))
+    with db.writing(desk.engine) as session:
+        assert follower_state.take_window(session, person, desk.clock(), long_only=True) is None
+        desk.later(seconds=1)
+        follower_state.open_window(session, desk.account.id, person, "message", desk.clock())
+        follower_state.close_windows(session, person, START)
+        assert follower_state.take_window(session, person, desk.clock(), long_only=True) is not None
+
+
+def test_an_open_id_of_another_account_is_final_and_nobody_left(desk: Desk) -> None:
+    row = desk.owe()
+    desk.drain(Gateway(refusal(40003)))
+    assert desk.status(row) == "failed"
+    with db.reading(desk.engine) as session:
+        gone = sa.select(followers.c.subscribed).where(followers.c.id == desk.people[0])
+        assert session.execute(gone).scalar() is True
