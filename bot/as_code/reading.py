@@ -29,6 +29,7 @@ PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"(?=.*[.eE])[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]").search  # escapes in double quotes can say them
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _KNOWN_TAGS = {None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
@@ -212,6 +213,11 @@ class _Builder:
 
     def _scalar(self, event: Any, line: int) -> None:
         self._check_tag(event, line)
+        found = _UNSTORABLE(event.value)
+        if found:
+            self._problem(
+                line, self._here(), f"has the character U+{ord(found[0]):04X}, which cannot be kept"
+            )
         top = self.stack[-1] if self.stack else None
         if top is not None and isinstance(top.value, dict) and top.key is None:
             self._key(top, event, line)

@@ -1,5 +1,6 @@
 """One push after verifying and parsing: a frozen Message with our own kind names. Pure."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +53,8 @@ EVENT_KINDS = {
     "verify_expired": "verification",
 }
 UNKNOWN = "unknown"
+MAX_OPEN_ID = 128  # characters; an OpenID has 28
+MAX_KEY = 512  # characters, at most 4 bytes each
 # FromUserName of these is the platform's or an administrator's name: no follower is made of them
 FROM_PLATFORM = frozenset(
     {
@@ -110,6 +113,9 @@ class Message:
         collided), FromUserName + CreateTime for events (here with event and key: two can share a
         second), and the job's own id for job results.
         """
+        return _bounded(self._dedupe_key(account_id), MAX_KEY)
+
+    def _dedupe_key(self, account_id: int) -> str:
         job = self._job_id()
         if job:
             return f"{account_id}:{self.kind}:{job}"
@@ -170,9 +176,15 @@ def from_fields(fields: Mapping[str, Any], received_at: datetime) -> Message:
         kind = EVENT_KINDS.get(_plain(fields, "Event").lower(), UNKNOWN)
     else:
         kind = MESSAGE_KINDS.get(platform_kind, UNKNOWN)
-    return Message(
-        kind, _plain(fields, "FromUserName"), _plain(fields, "ToUserName"), sent_at, fields
-    )
+    open_id = _bounded(_plain(fields, "FromUserName"), MAX_OPEN_ID)
+    return Message(kind, open_id, _plain(fields, "ToUserName"), sent_at, fields)
+
+
+def _bounded(text: str, most: int) -> str:
+    """A text for a unique key: PostgreSQL's index takes 2,700 bytes, so what is too long becomes its hash."""
+    if len(text) <= most:
+        return text
+    return f"{text[:40]}…{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _plain(fields: Mapping[str, Any], name: str) -> str:

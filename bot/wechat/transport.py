@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,6 +22,9 @@ TIMEOUT: Timeout = (3.05, 10)
 KEPT_CONNECTIONS = 32
 # characters of the platform's own words that go into an error
 _QUOTED = 300
+# NUL and lone surrogates: PostgreSQL takes neither; and how an answer may spell them
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE_IN_JSON = re.compile(r"\x00|\\u(?:0000|[dD][89a-fA-F])").search
 
 
 class _NoQueryStrings(logging.Filter):
@@ -127,12 +131,26 @@ def decode(response: requests.Response) -> dict[str, Any]:
     """
     try:
         # raw control characters occur inside titles, hence not strict
-        body = json.loads(response.content.decode("utf-8", "replace"), strict=False)
+        text = response.content.decode("utf-8", "replace")
+        body = json.loads(text, strict=False)
+        if _UNSTORABLE_IN_JSON(text):
+            body = _storable(body)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise unusable(f"微信接口的回答不是 JSON 对象（HTTP {response.status_code}）")
     return body
+
+
+def _storable(value: Any) -> Any:
+    """Without the characters that no database takes; names and remarks are written by people."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("", value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
 
 
 def errcode_of(body: Mapping[str, Any]) -> int:

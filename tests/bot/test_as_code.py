@@ -261,6 +261,8 @@ def test_every_problem_is_reported_with_its_line_and_nothing_is_applied(engine: 
         (b"a: *\n", 1, "quotes"),
         (b"? {a: 1}\n: b\n", 1, "key"),
         (b"a: 1e999\n", 1, "too large"),
+        (b'a: 1\nb: "x\\0y"\n', 2, "U+0000"),
+        (b'a: "\\ud800"\n', 1, ""),
     ],
 )
 def test_hostile_yaml_gets_a_clear_answer(text: bytes, line: int, words: str) -> None:
