@@ -1,6 +1,6 @@
 """Rows of campaigns for these tests, with good defaults."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,7 +74,7 @@ def open_window(
         "account_id": account_id,
         "follower_id": follower_id,
         "opened_by": "message",
-        "opened_at": until,
+        "opened_at": until - timedelta(hours=48),
         "expires_at": until,
         "left": 5,
     } | values
