@@ -14,7 +14,7 @@ from bot.errors import Invalid
 from bot.params import Params
 
 # Texts beyond 2,048 bytes were refused by the old page and today's says nothing; the web editor
-# stops at 600 characters. Source: wechat-platform.md 3, 8.3 and 9.3 (marks B and C, read 2026-11):
+# stops at 600 characters. Source: docs/wechat-limits.md 3, 8 and 9 (read 2026-11):
 # unsure, so the stricter of both holds everywhere.
 TEXT_BYTES = 2048
 TEXT_CHARACTERS = 600

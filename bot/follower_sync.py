@@ -5,7 +5,7 @@ everybody's details (100 a call). Whoever does not follow any more is recognised
 (``subscribe`` 0), not by absence from the list: the list is no snapshot, people come and go while
 it is read. An incremental sync reads only details that were never read or are stale.
 
-Source: wechat-platform.md 5.1 and 5.2 (user service of MudWechat, page userinfo; read 2026-11).
+Source: docs/wechat-limits.md 5 (user service of MudWechat, page userinfo; read 2026-11).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

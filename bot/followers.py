@@ -29,7 +29,7 @@ from bot.tables.outbox import outbox
 
 # (how long, how many customer-service messages) each act of a follower opens. A new message is read
 # as a reset to 5, not as 5 more: the page does not say, and this is the cautious reading.
-# Source: developers.weixin.qq.com/doc/subscription/guide/product/kf/intro.md (wechat-platform.md 9.1,
+# Source: developers.weixin.qq.com/doc/subscription/guide/product/kf/intro.md (docs/wechat-limits.md 9,
 # read 2026-11); doubt 3 of its section 16.
 WINDOWS: Mapping[str, tuple[timedelta, int]] = {
     "message": (timedelta(hours=48), 5),
@@ -486,7 +486,7 @@ def forget(
 
     This month's slots stay under a keyed hash, so that coming back gives no fifth message, and so
     does an opt-out, so that coming back is no consent.
-    Source of the duty: wechat-platform.md 1.5 (on unsubscribe the user's data must be deleted).
+    Source of the duty: docs/wechat-limits.md 1 (on unsubscribe the user's data must be deleted).
     """
     row = session.execute(
         sa.select(followers.c.open_id, followers.c.opted_out_at).where(

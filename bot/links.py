@@ -71,7 +71,7 @@ def _who(rt: Runtime, account: Account, code: str) -> tuple[int | None, str | No
         return (
             None,
             "snapshot",
-        )  # its OpenID is virtual. Source: wechat-platform.md 11 (read 2026-11)
+        )  # its OpenID is virtual. Source: docs/wechat-limits.md 11 (read 2026-11)
     with db.reading(rt.engine) as session:
         follower = followers.find(session, account.id, visitor.open_id)
     return (follower.id, None) if follower is not None else (None, "not_a_follower")
@@ -90,7 +90,7 @@ def _arrived(rt: Runtime, link: Link, follower_id: int | None, noise: str | None
 
 def _can_ask(account: Account) -> bool:
     # web authorisation is for verified service accounts, inside WeChat's own browser.
-    # Source: wechat-platform.md 11 and 15 (read 2026-11)
+    # Source: docs/wechat-limits.md 11 and 15 (read 2026-11)
     agent = request.headers.get("User-Agent", "")
     return account.kind == "service" and account.verified and "MicroMessenger" in agent
 
@@ -115,7 +115,7 @@ def _ask_who(rt: Runtime, account: Account, link: Link) -> AnyResponse:
 
 
 def _make_state(rt: Runtime, link_id: int, nonce: str, now: datetime) -> str:
-    # at most 128 bytes of a-zA-Z0-9. Source: wechat-platform.md 11 (read 2026-11)
+    # at most 128 bytes of a-zA-Z0-9. Source: docs/wechat-limits.md 11 (read 2026-11)
     body = f"{link_id}.{int(now.timestamp())}.{nonce}".encode()
     return (
         base64.b32encode(sign(rt.secret_key, "oauth", body, _SIGNATURE) + body).decode().rstrip("=")

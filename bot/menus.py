@@ -2,7 +2,7 @@
 
 The platform cannot edit a personal menu, and tries the newest first. So when they change, the old
 ones are deleted, and the new ones are added in reverse: the file's first is tried first.
-Source: wechat-platform.md 7 (menu service of MudWechat; read 2026-11).
+Source: docs/wechat-limits.md 7 (menu service of MudWechat; read 2026-11).
 """
 
 from collections.abc import Iterable, Mapping

@@ -12,15 +12,15 @@ FIRST_WAIT = 10.0  # seconds; doubles with every try
 LONGEST_WAIT = 3600.0
 MOST_DOUBLINGS = 9
 MOST_TRIES = 10  # of a call that is answered with a temporary error each time
-TRIES_WHEN_BUSY = 3  # Source: wechat-platform.md 13, "-1: RETRY ≤ 3, then STOP" (read 2026-11)
-REPEAT_WAIT = 60.0  # 45066 punishes a sooner repeat. Source: wechat-platform.md 8.6 (read 2026-11)
+TRIES_WHEN_BUSY = 3  # Source: docs/wechat-limits.md 13, "-1: RETRY ≤ 3, then STOP" (read 2026-11)
+REPEAT_WAIT = 60.0  # 45066 punishes a sooner repeat. Source: docs/wechat-limits.md 8 (read 2026-11)
 # the platform remembers a clientmsgid for 24 h; later the same call would be a second send.
-# Source: wechat-platform.md 8.6 (read 2026-11); four hours are kept as a margin
+# Source: docs/wechat-limits.md 8 (read 2026-11); four hours are kept as a margin
 REPEAT_FOR = timedelta(hours=20)
 
 BUSY = -1
 # system busy on a mass call: it may have been taken. 45066 says an earlier one with this id was.
-# Source: wechat-platform.md 8.6 and 13 (read 2026-11)
+# Source: docs/wechat-limits.md 8 and 13 (read 2026-11)
 MASS_OUTCOME_UNKNOWN = frozenset({BUSY, 268488001, 268487001, 268487002, 9500002, 45066})
 DAY_USED_UP = 45009
 TOO_FREQUENT = 45011

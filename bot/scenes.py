@@ -2,7 +2,7 @@
 
 A temporary code ends and is then shown as expired; ``make`` makes it anew when somebody asks for
 it. A permanent one can never be deleted on the platform, which has room for 100,000 of them.
-Source: wechat-platform.md 6 (QR code service of MudWechat, FlurlHttpClient; read 2026-11).
+Source: docs/wechat-limits.md 6 (QR code service of MudWechat, FlurlHttpClient; read 2026-11).
 """
 
 import io

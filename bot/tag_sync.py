@@ -6,7 +6,7 @@ one follower at once (45169).
 
 Limits: 100 tags an account, 20 a follower, 50 followers a call, names of 30 bytes (the page says
 characters, the text of 45158 bytes: the smaller is kept). Platform tags are never deleted here.
-Source: wechat-platform.md 5.3 (tag service of MudWechat, WxJava; read 2026-11).
+Source: docs/wechat-limits.md 5 (tag service of MudWechat, WxJava; read 2026-11).
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,7 @@ KINDS = ("authorisation_modified", "authorisation_revoked", "authorisation_cance
 def handle(session: Session, push: Push) -> None:
     message, account = push.message, push.account
     # the platform's own name stands in FromUserName; the case of this element differs by event.
-    # Source: wechat-platform.md 2.4 (read 2026-11)
+    # Source: docs/wechat-limits.md 2 (read 2026-11)
     open_id = message.text("OpenID") or message.text("openid")
     follower = followers.find(session, account.id, open_id) if open_id else None
     if follower is None:

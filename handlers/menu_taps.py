@@ -6,7 +6,7 @@ from bot.facts import facts_of
 from bot.inbox import Push
 from rules.facts import Facts
 
-# Source: wechat-platform.md 9.1: VIEW, pic_* and location_select open no window (read 2026-11)
+# Source: docs/wechat-limits.md 9: VIEW, pic_* and location_select open no window (read 2026-11)
 OPENING = ("menu_click", "scancode_push", "scancode_wait")
 VIEWS = ("menu_view", "menu_mini_program")
 KINDS = (

@@ -23,5 +23,5 @@ def handle(session: Session, push: Push) -> Facts:
         caused_by=push.id,
     )
     # speech recognition is going away and often empty: rules may use it where it comes.
-    # Source: wechat-platform.md 2.1 (read 2026-11)
+    # Source: docs/wechat-limits.md 2 (read 2026-11)
     return facts_of(session, push, follower, text=message.text("Recognition"))

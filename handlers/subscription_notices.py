@@ -32,7 +32,7 @@ def handle(session: Session, push: Push) -> None:
 
 def _items(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     # XML wraps the items, JSON has them at the top, and one alone is no list.
-    # Source: wechat-platform.md 2.4 (read 2026-11)
+    # Source: docs/wechat-limits.md 2 (read 2026-11)
     holder: Any = next((fields[name] for name in _WRAPPERS if name in fields), fields)
     found = holder.get("List", []) if isinstance(holder, Mapping) else []
     listed = found if isinstance(found, list) else [found]

@@ -17,7 +17,7 @@ def handle(session: Session, push: Push) -> Facts | Handled:
     message, account, now = push.message, push.account, push.received_at
     follower = followers.wrote(session, account.id, message.open_id, message.sent_at)
     # a text that answers a menu message counts as a tap: one minute, not 48 hours.
-    # Source: wechat-platform.md 9.1, "特别说明" (read 2026-11)
+    # Source: docs/wechat-limits.md 9, "特别说明" (read 2026-11)
     opened_by = "menu" if message.text("bizmsgmenuid") else "message"
     followers.open_window(session, account.id, follower.id, opened_by, message.sent_at)
     events.record(

@@ -10,7 +10,7 @@ KINDS = ("verification",)
 def handle(session: Session, push: Push) -> None:
     event = push.message.text("Event").lower()
     # rights start with the first success; a failed naming keeps them.
-    # Source: wechat-platform.md 2.4 (read 2026-11)
+    # Source: docs/wechat-limits.md 2 (read 2026-11)
     if event == "qualification_verify_success":
         accounts.forget_refusals(session, push.account.id)
     elif event in ("verify_expired", "qualification_verify_fail"):

@@ -28,7 +28,7 @@ from bot.params import Name, Params, Words
 Json = dict[str, Any]
 SECTIONS = ("tags", "scenes", "rules", "segments", "campaigns")  # lists whose items have names
 SECRETS = ("app_secret", "token", "aes_key")
-# Source: wechat-platform.md 6: 100 tags an account, 30 bytes a name (the stricter reading)
+# Source: docs/wechat-limits.md 6: 100 tags an account, 30 bytes a name (the stricter reading)
 SYNCED_TAGS, SYNCED_NAME_BYTES = 100, 30
 SCENE_SECONDS = 2_592_000  # what a temporary QR code lives at most: 30 days
 

@@ -8,7 +8,7 @@ from typing import Any
 
 KINDS = ("image", "voice", "video", "thumb")
 MEGABYTE = 1024 * 1024
-# Source: wechat-platform.md 8.10, permanent material (read 2026-11). One line of the platform's page
+# Source: docs/wechat-limits.md 8, permanent material (read 2026-11). One line of the platform's page
 # says 10 MB for an image and another 2 MB: unsure, so the stricter holds.
 BYTES = {"image": 2 * MEGABYTE, "voice": 2 * MEGABYTE, "video": 10 * MEGABYTE, "thumb": 64 * 1024}
 

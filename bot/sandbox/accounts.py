@@ -75,7 +75,7 @@ def add(store: Store, values: dict[str, Any]) -> Account:
     if values["mode"] not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}")
     if values["mode"] != "plain" and len(values["aes_key"] or "") != 43:
-        raise ValueError("aes_key must have 43 characters")  # Source: wechat-platform.md 1.1
+        raise ValueError("aes_key must have 43 characters")  # Source: docs/wechat-limits.md 1
     names = [*COLUMNS]
     update = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
     store.run(

@@ -10,7 +10,7 @@ from bot.sandbox.state import Row
 from bot.sandbox.world import World, follower, secret
 
 MESSAGE_ID_START = 24_000_000_000_000_001
-# menu taps that let the account answer 3 times within a minute. Source: wechat-platform.md 9.1
+# menu taps that let the account answer 3 times within a minute. Source: docs/wechat-limits.md 9
 OPENING_TAPS = {"CLICK", "scancode_push", "scancode_waitmsg"}
 
 
@@ -111,7 +111,7 @@ def message(world: World, app_id: str, open_id: str, kind: str, **fields: Any) -
     if _present(world, account, open_id)["blacklisted"]:
         raise NotPossible(f"{open_id} is on the blacklist and cannot write")
     now = world.now()
-    if "bizmsgmenuid" in fields:  # a menu click in disguise. Source: wechat-platform.md 9.1
+    if "bizmsgmenuid" in fields:  # a menu click in disguise. Source: docs/wechat-limits.md 9
         windows.open_short(world.store, account.id, open_id, now)
     else:
         windows.open_long(world.store, account.id, open_id, now)

@@ -1,4 +1,4 @@
-"""Mass sends: who may, what, how often, and the same call twice. Source: wechat-platform.md 8 (read 2026-11)."""
+"""Mass sends: who may, what, how often, and the same call twice. Source: docs/wechat-limits.md 8 (read 2026-11)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Temporary media, permanent material and drafts, in short. Source: wechat-platform.md 8.10, 8.11 (2026-11)."""
+"""Temporary media, permanent material and drafts, in short. Source: docs/wechat-limits.md 8 (2026-11)."""
 
 import json
 from typing import Any

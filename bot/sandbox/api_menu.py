@@ -1,4 +1,4 @@
-"""Menus, the default one and personal ones. Source: wechat-platform.md 7 (read 2026-11)."""
+"""Menus, the default one and personal ones. Source: docs/wechat-limits.md 7 (read 2026-11)."""
 
 import json
 from typing import Any

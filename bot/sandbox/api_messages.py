@@ -1,4 +1,4 @@
-"""Customer-service messages and typing. Source: wechat-platform.md 9 (read 2026-11)."""
+"""Customer-service messages and typing. Source: docs/wechat-limits.md 9 (read 2026-11)."""
 
 from typing import Any
 

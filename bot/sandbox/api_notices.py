@@ -1,4 +1,4 @@
-"""Template messages and subscription notices, the least of both. Source: wechat-platform.md 10 (read 2026-11)."""
+"""Template messages and subscription notices, the least of both. Source: docs/wechat-limits.md 10 (read 2026-11)."""
 
 from bot.sandbox.calls import Call, Json, endpoint, known, ok, present
 from bot.sandbox.mass_jobs import plan_event

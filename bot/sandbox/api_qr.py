@@ -1,4 +1,4 @@
-"""Parametric QR codes. Source: wechat-platform.md 6 (read 2026-11)."""
+"""Parametric QR codes. Source: docs/wechat-limits.md 6 (read 2026-11)."""
 
 import io
 from typing import Any

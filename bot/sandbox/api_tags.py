@@ -1,4 +1,4 @@
-"""Tags and who carries them. Source: wechat-platform.md 5.3 (read 2026-11)."""
+"""Tags and who carries them. Source: docs/wechat-limits.md 5 (read 2026-11)."""
 
 from typing import Any
 

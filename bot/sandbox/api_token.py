@@ -1,4 +1,4 @@
-"""Tokens, quotas and the callback's self-test. Source: wechat-platform.md 1.1, 4 (read 2026-11)."""
+"""Tokens, quotas and the callback's self-test. Source: docs/wechat-limits.md 1 and 4 (read 2026-11)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Followers: list, details, remark, blacklist. Source: wechat-platform.md 5.1, 5.2 (read 2026-11)."""
+"""Followers: list, details, remark, blacklist. Source: docs/wechat-limits.md 5 (read 2026-11)."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ from bot.sandbox.state import Row
 from bot.sandbox.world import World, follower
 
 Json = dict[str, Any]
-# \uXXXX in a body is refused: 40033. Source: wechat-platform.md, first paragraph, and 13
+# \uXXXX in a body is refused: 40033. Source: docs/wechat-limits.md, first paragraph, and 13
 _ESCAPES = re.compile(rb"(?<!\\)(?:\\\\)*\\u[0-9a-fA-F]{4}")
 
 

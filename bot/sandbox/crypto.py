@@ -1,6 +1,6 @@
 """The callback's signatures and AES, written apart from the product's so that both check each other.
 
-Source: wechat-platform.md 1.2 and 1.4 (read 2026-11).
+Source: docs/wechat-limits.md 1 (read 2026-11).
 """
 
 import base64

@@ -55,7 +55,7 @@ def _answer(world: World, call: Call, fault: Fault | None) -> Json | Raw:
     account = tokens.peek(world, call.args.get("access_token", ""))
     account_id = account.id if account else 0
     mass = point.quota == "mass" and account is not None
-    # chunks sent side by side are refused. Source: wechat-platform.md 8.7, 42010
+    # chunks sent side by side are refused. Source: docs/wechat-limits.md 8 (42010)
     alone = world.mass_begins(account_id) if mass else True
     try:
         if fault is not None and fault.kind == "errcode" and not fault.after:

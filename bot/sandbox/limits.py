@@ -1,4 +1,4 @@
-"""Every limit of the platform as a named constant. Source of all: wechat-platform.md (read 2026-11),
+"""Every limit of the platform as a named constant. Source of all: docs/wechat-limits.md (read 2026-11),
 section in the comment. Where sources disagree the stricter reading holds here."""
 
 HOUR = 3600

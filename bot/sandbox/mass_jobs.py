@@ -1,4 +1,4 @@
-"""Mass jobs after the call: who gets it, the counts, the finish event. Source: wechat-platform.md 2.3, 8.5."""
+"""Mass jobs after the call: who gets it, the counts, the finish event. Source: docs/wechat-limits.md 2 and 8."""
 
 import json
 from typing import Any

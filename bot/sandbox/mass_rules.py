@@ -1,4 +1,4 @@
-"""When a mass send is refused for how often or how again it comes. Source: wechat-platform.md 8.4, 8.6."""
+"""When a mass send is refused for how often or how again it comes. Source: docs/wechat-limits.md 8."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def _sent_since(world: World, account: Account, audiences: tuple[str, ...]) -> t
 
 
 def quota(world: World, account: Account, to_all: bool) -> None:
-    """Raises: Refusal: 45028. Source: wechat-platform.md 8.4; where the guides differ, both rules hold."""
+    """Raises: Refusal: 45028. Source: docs/wechat-limits.md 8; where the guides differ, both rules hold."""
     if account.kind == "subscription":
         if _sent_since(world, account, ("tag", "all"))[0] >= SUBSCRIPTION_MASS_PER_DAY:
             raise Refusal(45028)

@@ -1,4 +1,4 @@
-"""Media and material of an account, and the check that a media_id may be used. Source: wechat-platform.md 8.10."""
+"""Media and material of an account, and the check that a media_id may be used. Source: docs/wechat-limits.md 8."""
 
 import json
 from typing import Any

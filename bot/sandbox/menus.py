@@ -25,7 +25,7 @@ def default(world: World, account: Account) -> list[Button] | None:
 
 
 def seen_by(world: World, account: Account, open_id: str) -> list[Button] | None:
-    """Source: wechat-platform.md 7 (newest first, the tag added last decides; read 2026-11)"""
+    """Source: docs/wechat-limits.md 7 (newest first, the tag added last decides; read 2026-11)"""
     tags = [
         row["tag_id"]
         for row in world.store.all(

@@ -1,4 +1,4 @@
-"""Web authorisation for a persona: no page, a redirect at once. Source: wechat-platform.md 11 (read 2026-11)."""
+"""Web authorisation for a persona: no page, a redirect at once. Source: docs/wechat-limits.md 11 (read 2026-11)."""
 
 from html import escape
 from urllib.parse import urlencode, urlsplit

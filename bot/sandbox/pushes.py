@@ -28,7 +28,7 @@ def _element(name: str, value: Any) -> str:
 
 
 def xml(fields: dict[str, Any]) -> str:
-    """Numbers bare, texts in CDATA, lists as repeated elements. Source: wechat-platform.md 2"""
+    """Numbers bare, texts in CDATA, lists as repeated elements. Source: docs/wechat-limits.md 2"""
     return f"<xml>{''.join(_element(*pair) for pair in fields.items())}</xml>"
 
 
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def sealed(account: Account, fields: dict[str, Any], now: float) -> tuple[str, bytes]:
-    """Query and body of one delivery in the account's mode. Source: wechat-platform.md 1.2 to 1.4"""
+    """Query and body of one delivery in the account's mode. Source: docs/wechat-limits.md 1"""
     timestamp, nonce = str(int(now)), str(int(secret(8), 16))
     query = {
         "signature": crypto.sign(account.token, timestamp, nonce),
@@ -141,7 +141,7 @@ def push(world: World, account: Account, fields: dict[str, Any]) -> Outcome:
 
 
 def verify_url(world: World, account: Account) -> bool:
-    """The GET of the console when a callback is saved. Source: wechat-platform.md 1.2"""
+    """The GET of the console when a callback is saved. Source: docs/wechat-limits.md 1"""
     if world.deliver is None or not account.callback_url:
         return False
     timestamp, nonce, echo = str(int(world.now())), str(int(secret(8), 16)), secret(18)

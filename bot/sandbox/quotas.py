@@ -1,4 +1,4 @@
-"""Calls counted by Shanghai day, minute and month. Source: wechat-platform.md 4.3, 8.4, 14 (read 2026-11)."""
+"""Calls counted by Shanghai day, minute and month. Source: docs/wechat-limits.md 4, 8 and 14 (read 2026-11)."""
 
 from datetime import datetime
 

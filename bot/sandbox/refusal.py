@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# Texts: wechat-platform.md 13 (read 2026-11). The product must never compare them
+# Texts: docs/wechat-limits.md 13 (read 2026-11). The product must never compare them
 MESSAGES = {
     -1: "system error",
     40001: "invalid credential, access_token is invalid or not latest",

@@ -31,7 +31,7 @@ def _text(node: ET.Element, path: str) -> str:
 def _opened(account: Account, body: bytes) -> ET.Element:
     """The reply's XML, decrypted where it is encrypted, after checking its signature.
 
-    Source: wechat-platform.md 1.3 and 1.4 (read 2026-11)
+    Source: docs/wechat-limits.md 1 (read 2026-11)
     """
     node = _parse(body)
     if node.tag != "xml":
@@ -61,7 +61,7 @@ def _articles(node: ET.Element, to_event: bool) -> dict[str, Any]:
     shown = [{key: _text(item, name) for name, key in names.items()} for item in items[:allowed]]
     if any(not article["title"] for article in shown):
         raise BadReply("an article without a title")
-    return {"articles": shown}  # further ones are ignored. Source: wechat-platform.md 3
+    return {"articles": shown}  # further ones are ignored. Source: docs/wechat-limits.md 3
 
 
 def read(account: Account, push: dict[str, Any], body: bytes) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ def read(account: Account, push: dict[str, Any], body: bytes) -> dict[str, Any] 
 
     Raises:
         BadReply: malformed, not decryptable, wrong names, unknown type, too long.
-        Source: wechat-platform.md 1.5 and 3 (read 2026-11)
+        Source: docs/wechat-limits.md 1 and 3 (read 2026-11)
     """
     if body.strip() in (b"", b"success"):
         return None

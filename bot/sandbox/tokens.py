@@ -1,4 +1,4 @@
-"""access_token: two families, their lives, and the check on each call. Source: wechat-platform.md 4.1, 4.2."""
+"""access_token: two families, their lives, and the check on each call. Source: docs/wechat-limits.md 4."""
 
 from bot.sandbox.accounts import Account, by_id
 from bot.sandbox.limits import STABLE_RENEW_SECONDS, TOKEN_OVERLAP_SECONDS, TOKEN_SECONDS

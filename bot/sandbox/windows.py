@@ -1,4 +1,4 @@
-"""How many customer-service messages a follower still allows. Source: wechat-platform.md 9.1 (read 2026-11)."""
+"""How many customer-service messages a follower still allows. Source: docs/wechat-limits.md 9 (read 2026-11)."""
 
 from bot.sandbox.limits import (
     LONG_WINDOW_MESSAGES,

@@ -21,7 +21,7 @@ from bot.wechat.parsing import parse_body
 from bot.wechat.replies import reply_xml
 
 MAX_BODY = 65536  # bytes; ours: the largest documented push is far below 10 KB
-# PKCS#7 with blocks of 32 bytes although AES has 16. Source: wechat-platform.md 1.4 (read 2026-11)
+# PKCS#7 with blocks of 32 bytes although AES has 16. Source: docs/wechat-limits.md 1 (read 2026-11)
 _BLOCK = 32
 _PADDING = [bytes([size]) * size for size in range(_BLOCK + 1)]
 # 16 random bytes and 4 of length stand before the message
@@ -42,7 +42,7 @@ class Credentials:
     def cipher(self) -> Cipher[CBC] | None:
         """AES-256-CBC, kept because making it costs more than using it; None without a usable key.
 
-        Source: wechat-platform.md 1.4: 43 characters whose last two bits may be anything; IV is half the key.
+        Source: docs/wechat-limits.md 1: 43 characters whose last two bits may be anything; IV is half the key.
         """
         try:
             key = base64.b64decode((self.aes_key or "") + "=", validate=True)
@@ -54,7 +54,7 @@ class Credentials:
 def verify_url(credentials: Credentials, args: Mapping[str, str]) -> str:
     """What to answer when the platform verifies the address: exactly this text, as text/plain.
 
-    Source: wechat-platform.md 1.2: ``echostr`` is plain text in every mode of an Official Account.
+    Source: docs/wechat-limits.md 1: ``echostr`` is plain text in every mode of an Official Account.
 
     Raises:
         BadPush: ``unsigned`` or ``bad_signature``, both 403.
@@ -79,7 +79,7 @@ def open_push(
     2. Safe mode and requests that claim encryption: ``msg_signature``, decrypt, padding, length, AppID.
     3. Parse, strictly, XML or JSON. Odd and missing fields are no reason to refuse.
 
-    Source: wechat-platform.md 1.3 and 1.4 (read 2026-11).
+    Source: docs/wechat-limits.md 1 (read 2026-11).
 
     Raises:
         BadPush: too_large (413), unsigned, bad_signature, stale, wrong_app_id (403), not_encrypted,
@@ -146,7 +146,7 @@ def encrypt_text(credentials: Credentials, message: bytes, random16: bytes) -> s
 
 
 def sign(*parts: str) -> str:
-    """The platform's signature: SHA-1 of the sorted parts. Source: wechat-platform.md 1.2."""
+    """The platform's signature: SHA-1 of the sorted parts. Source: docs/wechat-limits.md 1."""
     # code point order of str is byte order of UTF-8
     return hashlib.sha1(
         "".join(sorted(parts)).encode("utf-8", "replace"), usedforsecurity=False

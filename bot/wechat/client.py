@@ -95,7 +95,7 @@ class WeChat(WeChatClient):  # type: ignore[misc]
     ) -> bytes:
         """The bytes of a file. An answer in JSON that carries no errcode is returned as it is.
 
-        Source: wechat-platform.md 8.10: bytes, or JSON for videos and errors; the content type tells.
+        Source: docs/wechat-limits.md 8: bytes, or JSON for videos and errors; the content type tells.
 
         Raises:
             WeChatError: as ``call``.

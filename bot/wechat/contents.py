@@ -10,7 +10,7 @@ Content = Mapping[str, Any]
 
 
 def customer_service_json(content: Content) -> Json:
-    """``msgtype`` and its payload. Source: wechat-platform.md 9.3 (read 2026-11).
+    """``msgtype`` and its payload. Source: docs/wechat-limits.md 9 (read 2026-11).
 
     Raises:
         Invalid: a kind that cannot be sent so, or media without a ``media_id``.
@@ -25,7 +25,7 @@ def customer_service_json(content: Content) -> Json:
 def mass_json(content: Content) -> Json:
     """``msgtype`` and its payload for sendall and send; images stand in a list.
 
-    A video's ``media_id`` must come from ``media.mass_video``. Source: wechat-platform.md 8.3.
+    A video's ``media_id`` must come from ``media.mass_video``. Source: docs/wechat-limits.md 8.
 
     Raises:
         Invalid: as ``customer_service_json``.
@@ -36,7 +36,7 @@ def mass_json(content: Content) -> Json:
 
 
 def preview_json(content: Content) -> Json:
-    """The same for the preview call, which takes one ``image``. Source: wechat-platform.md 8.3.
+    """The same for the preview call, which takes one ``image``. Source: docs/wechat-limits.md 8.
 
     Raises:
         Invalid: as ``customer_service_json``.

@@ -11,7 +11,7 @@ from bot.wechat.contents import customer_service_json
 def send(wechat: WeChat, open_id: str, content: Mapping[str, Any]) -> None:
     """Send one message. The platform gives no id and knows no idempotency key: without an answer never repeat it.
 
-    Source: wechat-platform.md 9.2 and 9.3 (read 2026-11).
+    Source: docs/wechat-limits.md 9 (read 2026-11).
 
     Raises:
         WeChatError: 45015 window closed, 45047 allowance used up, 48002 messages off, …

@@ -1,6 +1,6 @@
 """What each errcode of the platform asks of us: one table, and ``verdict`` that reads it.
 
-Source: wechat-platform.md 13, with 4.2, 8.6, 8.7 and 9.4 (texts of the SDKs named there; read 2026-11).
+Source: docs/wechat-limits.md 13, 4, 8 and 9 (texts of the SDKs named there; read 2026-11).
 """
 
 from dataclasses import dataclass
@@ -172,7 +172,7 @@ _ROWS: tuple[tuple[str, str, int, str], ...] = (
 
 _UNKNOWN = Verdict(STOP, 0, "未收录的错误码：请按 rid 在微信开发者平台查询")
 
-# on the call that fetches a token these mean something else. Source: wechat-platform.md 4.2
+# on the call that fetches a token these mean something else. Source: docs/wechat-limits.md 4
 _ON_TOKEN_CALL = {
     40001: Verdict(STOP, 0, "AppSecret 不正确：请在微信开发者平台核对或重置后，更新公众号设置"),
     40014: Verdict(STOP, 0, "微信拒绝签发 access_token，请核对 AppID 和 AppSecret"),

@@ -1,6 +1,6 @@
 """Mass send 群发: by OpenIDs, by tag, to everybody. Refuses by itself whatever could reach the wrong people.
 
-Source: wechat-platform.md 8.1 to 8.7 (read 2026-11).
+Source: docs/wechat-limits.md 8 (read 2026-11).
 """
 
 from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def _submit(
             raise
         unknown = error
     if unknown is not None:
-        # "busy" does not say whether the send was taken. Source: wechat-platform.md 8.6
+        # "busy" does not say whether the send was taken. Source: docs/wechat-limits.md 8
         raise WeChatError(
             unknown.errcode,
             unknown.message,

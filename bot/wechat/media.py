@@ -1,6 +1,6 @@
 """Material 素材: upload pictures, voices, videos and thumbnails, permanent or for three days; fetch and delete.
 
-Source: wechat-platform.md 8.10 (read 2026-11).
+Source: docs/wechat-limits.md 8 (read 2026-11).
 """
 
 import json
@@ -83,7 +83,7 @@ def upload_temporary(wechat: WeChat, kind: str, name: str, data: bytes) -> Mater
 
 
 def mass_video(wechat: WeChat, media_id: str, title: str, description: str) -> str:
-    """The id under which an uploaded video can be mass sent. Source: wechat-platform.md 8.3, mpvideo.
+    """The id under which an uploaded video can be mass sent. Source: docs/wechat-limits.md 8, mpvideo.
 
     Raises:
         WeChatError: the platform said no, or did not answer.

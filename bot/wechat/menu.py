@@ -1,6 +1,6 @@
 """Menus 自定义菜单: the account file's form, its limits, and publishing it for all or for one tag.
 
-Source: wechat-platform.md 7 (read 2026-11).
+Source: docs/wechat-limits.md 7 (read 2026-11).
 """
 
 from collections.abc import Mapping, Sequence

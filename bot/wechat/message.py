@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 # our name for what the platform calls MsgType and Event; events are compared in lower case, because
-# documentation and wire differ. Source: wechat-platform.md 2 and 2.3 (read 2026-11)
+# documentation and wire differ. Source: docs/wechat-limits.md 2 (read 2026-11)
 MESSAGE_KINDS = {
     "text": "text",
     "image": "image",
@@ -97,7 +97,7 @@ class Message:
     def scene(self) -> str:
         """The QR scene of a scan, or of a follow that came from one; "" otherwise.
 
-        Source: wechat-platform.md 2.2: subscribe carries ``qrscene_`` + scene, SCAN the bare scene.
+        Source: docs/wechat-limits.md 2: subscribe carries ``qrscene_`` + scene, SCAN the bare scene.
         """
         key = self.text("EventKey")
         if self.kind == "scan":
@@ -109,7 +109,7 @@ class Message:
     def dedupe_key(self, account_id: int) -> str:
         """What makes a repeated push the same push.
 
-        Source: wechat-platform.md 1.5: MsgId for messages (here with the OpenID, MsgId alone has
+        Source: docs/wechat-limits.md 1: MsgId for messages (here with the OpenID, MsgId alone has
         collided), FromUserName + CreateTime for events (here with event and key: two can share a
         second), and the job's own id for job results.
         """

@@ -19,7 +19,7 @@ class Visitor:
 def authorize_url(oauth_base: str, app_id: str, redirect: str, state: str) -> str:
     """Where to send a browser inside WeChat. It comes back to ``redirect`` with code and state.
 
-    Source: wechat-platform.md 11: the order of the parameters and the fragment matter; state is at most
+    Source: docs/wechat-limits.md 11: the order of the parameters and the fragment matter; state is at most
     128 letters and digits.
 
     Raises:
@@ -37,7 +37,7 @@ def authorize_url(oauth_base: str, app_id: str, redirect: str, state: str) -> st
 def visitor(wechat: WeChat, code: str) -> Visitor:
     """Exchange the code of a redirect; it works once and for 5 minutes.
 
-    Source: wechat-platform.md 11 (read 2026-11).
+    Source: docs/wechat-limits.md 11 (read 2026-11).
 
     Raises:
         Refused: no code.

@@ -17,7 +17,7 @@ NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 def parse_body(body: bytes) -> dict[str, Any]:
     """The elements of a push: text, a mapping where nested, a list where repeated (``item``: always a list).
 
-    Source: wechat-platform.md 1.1 (the console offers XML and JSON; JSON keys equal the XML names), 2.
+    Source: docs/wechat-limits.md 1 (the console offers XML and JSON; JSON keys equal the XML names), 2.
 
     Raises:
         BadPush: ``bad_xml``, whatever is wrong with it.

@@ -1,4 +1,4 @@
-"""Parameter QR codes 带参数二维码; verified service accounts only. Source: wechat-platform.md 6 (read 2026-11)."""
+"""Parameter QR codes 带参数二维码; verified service accounts only. Source: docs/wechat-limits.md 6 (read 2026-11)."""
 
 from dataclasses import dataclass
 from urllib.parse import quote

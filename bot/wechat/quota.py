@@ -1,6 +1,6 @@
 """How much of an API is left today, and whether the platform reaches our callback.
 
-Source: wechat-platform.md 1.1 and 4.3 (read 2026-11).
+Source: docs/wechat-limits.md 1 and 4 (read 2026-11).
 """
 
 from dataclasses import dataclass

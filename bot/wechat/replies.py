@@ -13,7 +13,7 @@ def reply_xml(follower: str, account: str, seconds: int, content: Json) -> str:
     """A reply to one push; ``seconds`` is unix time. ``follower`` is an OpenID, ``account`` the gh_… name.
 
     Content is that of ``bot.content`` with media already uploaded, or ``{"hand_over": {"agent": ""}}``.
-    Source: wechat-platform.md 3 (read 2026-11).
+    Source: docs/wechat-limits.md 3 (read 2026-11).
 
     Raises:
         Invalid: a kind that cannot be a reply, or media without a ``media_id``.

@@ -1,6 +1,6 @@
 """The platform's own tags 标签: at most 100 an account, 20 a follower. Ours are in ``bot.tags``.
 
-Source: wechat-platform.md 5.3 (read 2026-11). Verified accounts only.
+Source: docs/wechat-limits.md 5 (read 2026-11). Verified accounts only.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The access token of one account: cached in a store all processes share, renewed by one of them at a time.
 
-Source: wechat-platform.md 4.1 and 4.2 (stable_token in normal mode, read 2026-11).
+Source: docs/wechat-limits.md 4 (stable_token in normal mode, read 2026-11).
 """
 
 import threading
@@ -12,7 +12,7 @@ from bot import clock
 from bot.errors import Refused, WeChatError
 
 # seconds the cached token is given up before the platform's date; it renews 5 minutes early and the
-# former token lives on for about 5 more. Source: wechat-platform.md 4.1
+# former token lives on for about 5 more. Source: docs/wechat-limits.md 4
 MARGIN = 120
 LEASE_SECONDS = 30  # one fetch takes at most its two timeouts, 13 s by default
 # how long the others wait for whoever renews, and in which steps; seconds

@@ -63,7 +63,7 @@ def exchange(
 ) -> requests.Response:
     """Send one request and read the whole answer. ``payload`` goes as JSON, ``fields`` beside ``files``.
 
-    Source: wechat-platform.md, head: JSON must be UTF-8 without ``\\\\uXXXX`` (40033, 47002).
+    Source: docs/wechat-limits.md, head: JSON must be UTF-8 without ``\\\\uXXXX`` (40033, 47002).
 
     Raises:
         WeChatError: errcode None. ``action`` is "retry" when nothing was sent, so that a repeat is safe,

@@ -24,7 +24,7 @@ def list_open_ids(wechat: WeChat, next_open_id: str = "") -> Page:
     """A page of followers, at most 10,000, that begins after ``next_open_id`` ("" is the start).
 
     Not a snapshot: who leaves or comes meanwhile may be missed. 500 calls a day.
-    Source: wechat-platform.md 5.1 (read 2026-11).
+    Source: docs/wechat-limits.md 5 (read 2026-11).
 
     Raises:
         WeChatError: the platform said no, or did not answer.
@@ -36,7 +36,7 @@ def list_open_ids(wechat: WeChat, next_open_id: str = "") -> Page:
 def details(wechat: WeChat, open_ids: Sequence[str]) -> list[dict[str, Any]]:
     """What the platform tells of up to 100 followers: subscribe, subscribe_time, tagid_list, scenes, remark.
 
-    Source: wechat-platform.md 5.1 and 5.2: one foreign OpenID refuses the whole call with 40003.
+    Source: docs/wechat-limits.md 5: one foreign OpenID refuses the whole call with 40003.
 
     Raises:
         Refused: more than 100.

@@ -1,4 +1,4 @@
-"""Mass sends from the call to the finish event. Sources: wechat-platform.md 2.3 and 8."""
+"""Mass sends from the call to the finish event. Sources: docs/wechat-limits.md 2 and 8."""
 
 import json
 import xml.etree.ElementTree as ET

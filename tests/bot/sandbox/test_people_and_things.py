@@ -1,4 +1,4 @@
-"""Followers, tags, codes, menus, media and web authorisation. Sources: wechat-platform.md 5 to 8, 10, 11."""
+"""Followers, tags, codes, menus, media and web authorisation. Sources: docs/wechat-limits.md 5 to 8, 10, 11."""
 
 from urllib.parse import parse_qs, quote, urlsplit
 

@@ -1,4 +1,4 @@
-"""Each way the platform says no, with where that was read (sections of wechat-platform.md)."""
+"""Each way the platform says no, with where that was read (sections of docs/wechat-limits.md)."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Customer-service windows and access tokens over time. Sources: wechat-platform.md 4 and 9.1."""
+"""Customer-service windows and access tokens over time. Sources: docs/wechat-limits.md 4 and 9."""
 
 import pytest
 

@@ -16,7 +16,7 @@ from bot.wechat.callback import Credentials, open_push, seal_reply, sign, verify
 from bot.wechat.message import Message
 from bot.wechat.parsing import NOT_XML, parse_body, parse_flat, parse_xml
 
-# Source: wechat-platform.md 1.4, generated and opened with OpenSSL
+# Source: docs/wechat-limits.md 1, generated and opened with OpenSSL
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 APP_ID = "wx1234567890abcdef"
 TOKEN = "oaTestToken2026"

@@ -1,4 +1,4 @@
-"""The table of errcodes, row by row as wechat-platform.md 13, 8.7 and 9.4 have it."""
+"""The table of errcodes, row by row as docs/wechat-limits.md 13, 8 and 9 have it."""
 
 from datetime import UTC, datetime
 
