@@ -8,7 +8,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 from werkzeug.wrappers import Response
 
-from bot import accounts, db, health, inbox, overview
+from bot import accounts, db, health, inbox, jobs, overview
 from bot.accounts import Account
 from bot.console import words
 from bot.console.security import blueprint
@@ -68,6 +68,12 @@ def _figures(numbers: overview.Numbers) -> list[tuple[str, int]]:
     ]
 
 
+def _dead_jobs(session: Session) -> list[tuple[str, str]]:
+    count = len(jobs.dead(session))
+    told = f"有 {count} 个后台任务已放弃，查看原因：qunfen jobs list --dead，处理后：qunfen jobs retry ID"
+    return [("bad", told)] if count else []
+
+
 def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, str]]:
     notes = []
     if account.stopped:
@@ -113,6 +119,7 @@ def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, st
         notes.append(
             ("warn", f"有 {wrong.waiting} 次发送等待重试，最近一次：{wrong.latest_waiting}")
         )
+    notes += _dead_jobs(session)
     refused = sorted(name for name, granted in account.rights.items() if granted is False)
     if refused:
         notes.append(
