@@ -6,8 +6,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 from wechatpy.crypto import WeChatCrypto
+from werkzeug.test import TestResponse
 
 from tests import factories
 
