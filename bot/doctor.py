@@ -15,10 +15,11 @@ from bot.config import Config, sqlite_path
 from bot.db import Session
 from bot.errors import Refused
 from bot.health import LAST_TICK, TICK_SECONDS
+from bot.runtime import CLOCK_OFFSET
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, campaigns
 from bot.tables.inbox import inbound
-from bot.tables.jobs import kept
+from bot.tables.jobs import installation, kept
 from bot.tables.operators import operators
 
 LEAST_FREE = 500 * 1024 * 1024  # bytes of disk: a day of pushes and a backup
@@ -134,6 +135,19 @@ def _work(session: Session, now: datetime) -> list[Finding]:
                 "clock",
                 f"上次调度在未来 {-age:.0f} 秒，请校准各台机器的时钟 (NTP)",
                 f"the last tick lies {-age:.0f} s in the future: set the machines' clocks (NTP)",
+            )
+        )
+    offset = session.execute(
+        sa.select(installation.c.value).where(installation.c.key == CLOCK_OFFSET)
+    ).scalar()
+    if offset:
+        days = float(offset) / 86400
+        found.append(
+            Finding(
+                "note",
+                "demo",
+                f"这个安装演示过一个月，时钟差 {days:+.1f} 天；请不要在这里接入真实公众号",
+                f"a demo month was played here, the clock is {days:+.1f} days off: connect no real account",
             )
         )
     dead = jobs.dead(session, limit=1)
