@@ -104,16 +104,14 @@ class Store:
             if self._depth == 0:
                 self._db.execute("BEGIN IMMEDIATE")
             self._depth += 1
+            done = False
             try:
                 yield
-            except BaseException:
+                done = True
+            finally:
                 self._depth -= 1
                 if self._depth == 0:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
-                self._db.execute("COMMIT")
+                    self._db.execute("COMMIT" if done else "ROLLBACK")
 
     def run(self, sql: str, *values: Any) -> int:
         """Run one statement; the number of rows it changed."""
