@@ -1,4 +1,4 @@
-"""The short form of ``make chaos``, for continuous integration."""
+"""The short form of ``make chaos`` as a test; continuous integration runs it apart from the suite."""
 
 import secrets
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.chaos.drive import SHORT, run
 
 
-@pytest.mark.slow  # processes are started and killed, and WeChat's waits are real
+@pytest.mark.chaos  # processes are started and killed, and WeChat's waits are real
 @pytest.mark.sqlite
 def test_killed_at_any_moment_nobody_gets_a_campaign_twice_and_nobody_is_forgotten(
     tmp_path: Path,
