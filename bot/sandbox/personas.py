@@ -15,6 +15,7 @@ from bot.sandbox.state import Row
 
 MAX_ACTS = 20  # of one step: bounded, whatever the seconds
 DAY_SECONDS = 86_400
+NEWCOMERS_A_DAY, SCANS_A_DAY = 25, 15  # of an account of the demo's size
 LOOK_AT = 200  # followers considered in a step
 WORDS = ("我想要优惠券", "你好", "开门时间", "门店地址", "活动", "肤质测试", "积分怎么用")
 LINK = re.compile(r"https?://[^\s\"'<>]+/l/[^\s\"'<>]+")
@@ -105,6 +106,31 @@ def _some(platform: Platform, account: Account, chance: random.Random) -> list[R
     )
 
 
+def _scans(platform: Platform, account: Account, share: float, people: list[Row]) -> list[str]:
+    """Passers-by who follow through a code of the account, and followers who scan one again."""
+    codes = platform.store.all(
+        "SELECT DISTINCT scene FROM qrcodes WHERE account_id = ? AND expires_at > ? ORDER BY scene",
+        account.id,
+        platform.now(),
+    )
+    if not codes:
+        return []
+    chance, acts = platform.chance, list[str]()
+    for _ in range(_times(chance, NEWCOMERS_A_DAY * share)):
+        newcomer, scene = f"o_live_{chance.getrandbits(64):021d}", chance.choice(codes)["scene"]
+        platform.follow(account.app_id, newcomer, scene)
+        acts.append(f"{newcomer} follows by {scene}")
+    for _ in range(_times(chance, SCANS_A_DAY * share) if people else 0):
+        open_id, scene = chance.choice(people)["open_id"], chance.choice(codes)["scene"]
+        platform.scan(account.app_id, open_id, scene)
+        acts.append(f"{open_id} scans {scene}")
+    return acts
+
+
+def _times(chance: random.Random, expected: float) -> int:
+    return int(expected) + (chance.random() < expected % 1)
+
+
 def live(
     platform: Platform,
     app_id: str,
@@ -120,6 +146,7 @@ def live(
     share = seconds / DAY_SECONDS
     people = _some(platform, account, chance)
     chance.shuffle(people)
+    acts += _scans(platform, account, share, people)[:max_acts]
     for person in people:
         if len(acts) >= max_acts:
             break

@@ -131,6 +131,15 @@ def test_personas_open_links_of_what_they_got_and_some_leave(api: Api) -> None:
     assert 10 < len(opened) < 200, "each looks once"
 
 
+def test_passers_by_follow_through_the_codes_of_the_account(api: Api) -> None:
+    code = {"action_name": "QR_LIMIT_STR_SCENE", "action_info": {"scene": {"scene_str": "store_1"}}}
+    assert "ticket" in api.post("/cgi-bin/qrcode/create", code)
+    acts = personas.live(api.platform, SERVICE, 86_400, max_acts=100)
+    came = [act for act in acts if act.endswith("follows by store_1")]
+    assert len(came) == personas.NEWCOMERS_A_DAY
+    assert ask(api, "stats", app_id=SERVICE)[1]["followers"] >= len(came)
+
+
 def test_personas_leave_alone_what_came_before_they_began(api: Api) -> None:
     api.platform.add_followers(SERVICE, [{"open_id": f"o_{number:03}"} for number in range(50)])
     opened: list[str] = []
