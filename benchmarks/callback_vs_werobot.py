@@ -32,6 +32,7 @@ TOKEN = "benchToken2026"
 AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 APP_ID = "wx1234567890abcdef"
 PEER = ["WeRoBot==1.13.1", "gunicorn==27.0.1", "cryptography>=45"]
+WORKERS = 2  # processes of each side
 CONNECTIONS = 32  # WeRoBot's 16 threads always have work
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -139,7 +140,7 @@ def werobot(folder: Path, rules: int) -> Iterator[Server]:
         )
     (folder / "peer.py").write_text(WEROBOT_APP, encoding="utf-8")
     port = free_port()
-    command = [str(python), "-m", "gunicorn", "peer:application", "--workers", "2"]
+    command = [str(python), "-m", "gunicorn", "peer:application", "--workers", str(WORKERS)]
     command += ["--threads", "8", "--worker-class", "gthread", "--keep-alive", "75"]
     command += ["--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
     target = Target(port, "/callback", TOKEN, AES_KEY, APP_ID)
@@ -178,7 +179,7 @@ def account_file(rules: int) -> str:
 
 @contextmanager
 def qunfen(folder: Path, rules: int) -> Iterator[Server]:
-    """Ours as it is deployed on one machine: SQLite, one granian process of 8 threads."""
+    """Ours as it is deployed on one machine: SQLite, ``qunfen web``, as many processes as the peer."""
     home = folder / f"qunfen-{rules}"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
@@ -197,9 +198,7 @@ def qunfen(folder: Path, rules: int) -> Iterator[Server]:
             raise SystemExit(f"qunfen {' '.join(arguments)}: {done.stdout}{done.stderr}")
     port = free_port()
     target = Target(port, "/callback/bench", TOKEN, AES_KEY, APP_ID)
-    web = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"]
-    web += ["--port", str(port), "--workers", "1", "--blocking-threads", "8"]
-    web += ["--no-access-log", "--log-level", "warning", "wsgi:application"]
+    web = [*command, "web", "--port", str(port), "--workers", str(WORKERS)]
     with serving(web, target, home, environment) as server:
         yield server
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import requests
+from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
@@ -21,12 +22,13 @@ from waitress.server import create_server
 
 from bot import clock, logs, scheduler
 from bot.app import create_app
-from bot.config import INSTANCE, Config
+from bot.config import INSTANCE, Config, load_config
 from bot.errors import Refused
 from bot.runtime import Runtime
 from bot.workers import Workers
 
-WEB_THREADS = 16  # a push waits for its commit most of the time
+WEB_THREADS = 16  # of the one process: a push waits for its commit most of the time
+WORKER_THREADS = 8  # of each web worker; more only wait for each other (docs/performance.md)
 SANDBOX_PORT = 8001
 SANDBOX_START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -92,17 +94,31 @@ def run_web(host: str, port: int, workers: int) -> None:
     if _taken(host, port):
         raise Refused(f"port {port} is taken by another program")
     Granian(
-        "wsgi:application",
+        "bot.serve:web_application",
+        factory=True,
         address=host,
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=WEB_THREADS,
+        blocking_threads=WORKER_THREADS,
         http=HTTPModes.http1,
         websockets=False,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
     ).serve()
+
+
+def web_application() -> Flask:
+    """The application of one process of ``run_web``, which ends when its parent was killed and holds no port."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            clock.pause(1.0)
+        os._exit(1)  # what was not committed is repeated by the platform
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    return create_app(load_config(os.environ))
 
 
 def run_scheduler(rt: Runtime) -> None:
