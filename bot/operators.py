@@ -36,6 +36,11 @@ NAME_TRIES, ADDRESS_TRIES, THROTTLE_SECONDS = 10, 50, 600.0
 _hasher = PasswordHasher()
 
 
+# a generated password is read from a terminal: nothing that looks like another letter or an option
+LETTERS = "abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRSTUVWXYZ23456789"
+GENERATED = 16
+
+
 class Counters(Protocol):
     """What throttling needs of ``bot.kept``."""
 
@@ -178,7 +183,7 @@ def audit(
 
 def _checked(password: str | None) -> str:
     if password is None:
-        return secrets.token_urlsafe(12)
+        return "".join(secrets.choice(LETTERS) for _ in range(GENERATED))
     if len(password) < SHORTEST:
         raise Invalid("password", f"needs at least {SHORTEST} characters")
     if len(password) > LONGEST:
