@@ -23,7 +23,7 @@ DEV := $(VENV)/installed-dev$(if $(CHROMIUM),-e2e)
 comma := ,
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test check lint format types floors bench demo chaos migration lock clean
+.PHONY: help run test check lint format types floors bench demo chaos wheel migration lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,6 +61,10 @@ demo: $(VENV)/installed
 # kills the process at random moments of a campaign; SHORT=1 is the run of continuous integration
 chaos: $(DEV)
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(ARGS)
+
+# the wheel, built, installed into an empty environment elsewhere and used
+wheel: | $(BIN)/python
+	@$(BIN)/python .ci/wheel.py
 
 # make migration NAME="what changed"
 migration: $(DEV)
