@@ -181,6 +181,10 @@ def shown(value: Any) -> str:
         return t("是", "yes") if value else t("否", "no")
     if isinstance(value, datetime):
         return f"{clock.local(value):%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {shown(item)}" for key, item in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value) or "–"
     return str(value)
 
 
