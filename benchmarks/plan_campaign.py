@@ -143,16 +143,21 @@ def send(engine: sa.Engine, run_id: int) -> None:
     while True:
         now += timedelta(minutes=11)
         put = sending.send_waves(engine, now, "a-secret-key-for-benchmarks", "https://example.com")
-        with db.writing(engine) as session:
-            for row in session.execute(
-                sa.select(outbox.c.id).where(outbox.c.status == "waiting")
-            ).all():
-                number += 1
+        with db.reading(engine) as session:
+            waiting = list(
                 session.execute(
-                    sa.update(outbox)
-                    .where(outbox.c.id == row.id)
-                    .values(status="sent", sent_at=now, receipt={"msg_id": str(number)})
-                )
+                    sa.select(outbox.c.id).where(outbox.c.status == "waiting")
+                ).scalars()
+            )
+        for start in range(0, len(waiting), 20):
+            with db.writing(engine) as session:
+                for row_id in waiting[start : start + 20]:
+                    number += 1
+                    session.execute(
+                        sa.update(outbox)
+                        .where(outbox.c.id == row_id)
+                        .values(status="sent", sent_at=now, receipt={"msg_id": str(number)})
+                    )
         if settling.collect(engine, now) == 0 and put == 0:
             return
 

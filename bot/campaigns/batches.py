@@ -26,7 +26,10 @@ from bot.tables.jobs import installation
 # Source: wechat-platform.md 8.2, 8.6 (45067, read 2026-11)
 PREFIX_KEY = "client_msg_id_prefix"
 PREFIX_BYTES = 6
-ROWS = 500  # slots taken anew a transaction when the month turned
+ROWS = 200  # deliveries a transaction: a push never waits longer than that takes
+NO_BATCH: Mapping[str, Any] = {"batch_id": None, "queued_at": None}
+# who left or opted out is asked when a batch is filled; one that was left half full is filled anew
+FILL_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,57 +55,34 @@ class Job:
 
 
 def next_batch(session: Session, job: Job) -> tuple[int, bool]:
-    """Form one batch of OpenIDs: (outbox rows put, whether there is more to do at once).
+    """One step of forming a batch of OpenIDs: (outbox rows put, whether there is more to do at once).
 
-    1. Slots of a month that is over are taken anew in this one, 500 at a time.
-    2. Who left or opted out since planning is skipped, and the slot goes back.
-    3. 2 to 10,000 of the rest, by follower id, become a batch. One alone joins the next wave; in the
-       last wave the reason is ``batch_of_one``.
+    A batch is ``planned`` while it is filled, a few hundred followers a transaction, and is handed to
+    the outbox in the transaction that completes it. It has 2 to 10,000 people, by follower id. One
+    alone joins the next wave; in the last wave the reason is ``batch_of_one``.
     """
     ledger.in_turn(session, job.account.id)
-    if take_slots_anew(session, job):
+    batch = being_filled(session, job.run.id, job.wave)
+    if batch is not None and _is_stale(session, batch, job.now):
+        empty(session, batch)
         return 0, True
-    for reason, gone in (
-        ("left", followers.c.subscribed.is_(sa.false())),
-        ("opted_out", followers.c.opted_out_at.is_not(None)),
-    ):
-        who = sa.select(followers.c.id).where(followers.c.account_id == job.account.id, gone)
-        _skip(session, job, deliveries.c.follower_id.in_(who), reason)
-    people = session.execute(sa.select(sa.func.count()).where(job.waiting)).scalar_one()
-    if people == 0:
-        return 0, True  # another channel or wave may have more
-    sizes = waves.batches(people)
-    if not sizes:
-        if job.wave == waves.CANARY_WAVE:
-            session.execute(sa.update(deliveries).where(job.waiting).values(wave=waves.REST_WAVE))
-        else:
-            _skip(session, job, sa.true(), "batch_of_one")
-        return 0, True
-    batch_id, client_msg_id = _make(session, job, "open_ids", sizes[0])
-    chosen = (
-        sa.select(deliveries.c.id)
-        .where(job.waiting)
-        .order_by(deliveries.c.follower_id)
-        .limit(sizes[0])
-    )
-    session.execute(
-        sa.update(deliveries)
-        .where(deliveries.c.id.in_(chosen.scalar_subquery()))
-        .values(batch_id=batch_id, queued_at=job.now, at=job.now)
-    )
-    payload = {
-        "target": "open_ids",
-        "batch_id": batch_id,
-        "content": dict(job.content),
-        "client_msg_id": client_msg_id,
-        "month": month_of(job.now),
-    }
-    _put(session, job, batch_id, payload)
-    return 1, True
+    size = 0 if batch is None else batch.size
+    taken = _take_people(session, job, min(ROWS, waves.LARGEST_BATCH - size))
+    if taken:
+        batch = batch or _make(session, job, "open_ids")
+        size += len(taken)
+        _fill(session, job, batch.id, taken, size)
+    waiting = _waiting(session, job, 2)
+    if batch is None or (waiting and size < waves.LARGEST_BATCH):
+        return 0, True  # without a batch: another channel or wave may have more
+    if len(waiting) == 1:
+        size -= _leave_the_last(session, batch.id)
+    return _complete(session, job, batch, size), True
 
 
 def single_call(session: Session, job: Job) -> tuple[int, bool]:
     """A subscription account's one call a day, to everybody or to one tag: (rows put, more at once)."""
+    ledger.in_turn(session, job.account.id)
     if _sent_today(session, job.account.id, job.now) >= SENDS_A_DAY:
         tomorrow = start_of_day(day_of(job.now) + timedelta(days=1))
         first = after_quiet(tomorrow, job.account.limits.quiet_hours)
@@ -112,53 +92,79 @@ def single_call(session: Session, job: Job) -> tuple[int, bool]:
             .values(next_wave_at=first)
         )
         return 0, False
-    where = segments.get(session, job.account.id, job.campaign.segment).where
-    people = session.execute(sa.select(sa.func.count()).where(job.waiting)).scalar_one()
-    payload: dict[str, Any] = {"content": dict(job.content)}
-    if definitions.is_everybody(session, job.account.id, where):
-        payload |= {"target": "all", "approval": _approval(job.campaign)}
-    else:
-        tag_id = definitions.single_tag(session, job.account.id, where)
-        if tag_id is None:
-            session.execute(
-                sa.update(campaign_runs)
-                .where(campaign_runs.c.id == job.run.id)
-                .values(status="paused", reason="segment_unfit")
-            )
-            return 0, False
-        payload |= {"target": "tag", "tag_id": tag_id}
-    batch_id, client_msg_id = _make(session, job, payload["target"], people)
-    session.execute(
-        sa.update(deliveries)
-        .where(job.waiting)
-        .values(batch_id=batch_id, queued_at=job.now, at=job.now)
-    )
-    payload |= {"batch_id": batch_id, "client_msg_id": client_msg_id}
-    _put(session, job, batch_id, payload)
+    target = _single_target(session, job)
+    if target is None:
+        session.execute(
+            sa.update(campaign_runs)
+            .where(campaign_runs.c.id == job.run.id)
+            .values(status="paused", reason="segment_unfit")
+        )
+        return 0, False
+    batch = being_filled(session, job.run.id, job.wave)
+    batch = batch or _make(session, job, str(target["target"]))
+    people = _waiting(session, job, ROWS)
+    size = batch.size + len(people)
+    _fill(session, job, batch.id, people, size)
+    if _waiting(session, job, 1):
+        return 0, True
+    _hand_over(session, job, batch, size, target)
     return 1, False
 
 
-def take_slots_anew(session: Session, job: Job) -> bool:
-    """When the month turned between planning and sending: give the old slots back, take new ones.
+def being_filled(session: Session, run_id: int, wave: int | None = None) -> Any | None:
+    """The batch of a run (and wave) that is not complete yet."""
+    mine = [mass_batches.c.run_id == run_id, mass_batches.c.status == "planned"]
+    if wave is not None:
+        mine.append(mass_batches.c.wave == wave)
+    return session.execute(
+        sa.select(mass_batches).where(*mine).order_by(mass_batches.c.wave).limit(1)
+    ).one_or_none()
 
-    A slot belongs to the Shanghai month of submission. True while there were any to change.
+
+def _take_people(session: Session, job: Job, limit: int) -> list[int]:
+    """Deliveries of the next people who may be sent to now; who may not is skipped, with the slot back.
+
+    A slot belongs to the Shanghai month of submission: one of a month that is over is taken anew.
     """
     month = month_of(job.now)
     rows = session.execute(
-        sa.select(deliveries.c.id, deliveries.c.follower_id)
-        .where(job.waiting, sa.or_(deliveries.c.month != month, deliveries.c.month.is_(None)))
+        sa.select(
+            deliveries.c.id,
+            deliveries.c.follower_id,
+            deliveries.c.month,
+            followers.c.subscribed,
+            followers.c.opted_out_at,
+        )
+        .join(followers, followers.c.id == deliveries.c.follower_id)
+        .where(job.waiting)
         .order_by(deliveries.c.follower_id)
-        .limit(ROWS)
+        .limit(limit)
     ).all()
+    gone: dict[str, list[int]] = {"left": [], "opted_out": []}
+    stay, old = [], []
+    for row in rows:
+        if not row.subscribed or row.opted_out_at is not None:
+            gone["opted_out" if row.subscribed else "left"].append(row.id)
+        elif row.month != month:
+            old.append(row)
+        else:
+            stay.append(row.id)
+    for reason, ids in gone.items():
+        _skip(session, job, ids, reason)
+    return stay + _take_slots_anew(session, job, old, month)
+
+
+def _take_slots_anew(session: Session, job: Job, rows: list[Any], month: str) -> list[int]:
+    """Give slots of a month that is over back and take new ones: the deliveries that got one."""
     if not rows:
-        return False
-    ids = [row.id for row in rows]
-    ledger.release(session, job.account.id, among(deliveries.c.id, ids))
+        return []
+    these = among(deliveries.c.id, [row.id for row in rows])
+    ledger.release(session, job.account.id, these)
     got = ledger.reserve(session, job.account.id, [row.follower_id for row in rows], month)
-    these = among(deliveries.c.id, ids)
+    stay = [row.id for row in rows if row.follower_id in got]
     session.execute(
         sa.update(deliveries)
-        .where(these, among(deliveries.c.follower_id, got))
+        .where(among(deliveries.c.id, stay))
         .values(slot=ledger.RESERVED, month=month)
     )
     session.execute(
@@ -166,7 +172,119 @@ def take_slots_anew(session: Session, job: Job) -> bool:
         .where(these, deliveries.c.slot.is_(None))
         .values(status="skipped", reason="no_slot", month=month, at=job.now)
     )
-    return True
+    return stay
+
+
+def _waiting(session: Session, job: Job, limit: int) -> list[int]:
+    rows = sa.select(deliveries.c.id).where(job.waiting).order_by(deliveries.c.follower_id)
+    return list(session.execute(rows.limit(limit)).scalars())
+
+
+def _fill(session: Session, job: Job, batch_id: int, ids: list[int], size: int) -> None:
+    session.execute(
+        sa.update(deliveries)
+        .where(among(deliveries.c.id, ids))
+        .values(batch_id=batch_id, queued_at=job.now, at=job.now)
+    )
+    session.execute(sa.update(mass_batches).where(mass_batches.c.id == batch_id).values(size=size))
+
+
+def _complete(session: Session, job: Job, batch: Any, size: int) -> int:
+    """Hand a full batch to the outbox: the rows put. One of nobody, or of one, is no batch."""
+    if size >= waves.SMALLEST_BATCH:
+        return _hand_over(session, job, batch, size, {"target": "open_ids"})
+    alone = _members(session, batch.id, 1)
+    if job.wave == waves.CANARY_WAVE:
+        session.execute(
+            sa.update(deliveries)
+            .where(among(deliveries.c.id, alone))
+            .values(wave=waves.REST_WAVE, **NO_BATCH)
+        )
+    else:
+        _skip(session, job, alone, "batch_of_one")
+    session.execute(sa.delete(mass_batches).where(mass_batches.c.id == batch.id))
+    return 0
+
+
+def _hand_over(session: Session, job: Job, batch: Any, size: int, target: Mapping[str, Any]) -> int:
+    month = month_of(job.now)
+    session.execute(
+        sa.update(mass_batches)
+        .where(mass_batches.c.id == batch.id)
+        .values(status="sending", size=size, month=month, target=target["target"])
+    )
+    payload = {
+        **target,
+        "batch_id": batch.id,
+        "content": dict(job.content),
+        "client_msg_id": batch.client_msg_id,
+    }
+    if target["target"] == "open_ids":
+        payload["month"] = month
+    outbox.put(
+        session,
+        account_id=job.account.id,
+        channel="mass",
+        purpose="batch",
+        purpose_id=batch.id,
+        payload=payload,
+        now=job.now,
+        key=f"batch:{batch.id}",
+    )
+    return 1
+
+
+def _members(session: Session, batch_id: int, limit: int) -> list[int]:
+    rows = sa.select(deliveries.c.id).where(deliveries.c.batch_id == batch_id).limit(limit)
+    return list(session.execute(rows).scalars())
+
+
+def _leave_the_last(session: Session, batch_id: int) -> int:
+    """Take one out again, so that the one person who is left over is not alone."""
+    last = (
+        sa.select(deliveries.c.id)
+        .where(deliveries.c.batch_id == batch_id)
+        .order_by(deliveries.c.follower_id.desc())
+        .limit(1)
+    )
+    session.execute(
+        sa.update(deliveries).where(deliveries.c.id.in_(last.scalar_subquery())).values(**NO_BATCH)
+    )
+    return 1
+
+
+def _is_stale(session: Session, batch: Any, now: datetime) -> bool:
+    """Whether a batch was left half full for so long that its people must be looked at again."""
+    if batch.month != month_of(now):
+        return True
+    filled = sa.select(deliveries.c.queued_at).where(deliveries.c.batch_id == batch.id).limit(1)
+    began = session.execute(filled).scalar()
+    return began is not None and began < now - FILL_WITHIN
+
+
+def empty(session: Session, batch: Any) -> None:
+    """Let some of a batch wait again; one that is empty goes."""
+    ids = _members(session, batch.id, ROWS)
+    if not ids:
+        session.execute(sa.delete(mass_batches).where(mass_batches.c.id == batch.id))
+        return
+    session.execute(sa.update(deliveries).where(among(deliveries.c.id, ids)).values(**NO_BATCH))
+    session.execute(
+        sa.update(mass_batches)
+        .where(mass_batches.c.id == batch.id)
+        .values(
+            size=sa.case((mass_batches.c.size > len(ids), mass_batches.c.size - len(ids)), else_=0)
+        )
+    )
+
+
+def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
+    """To whom a single call goes; None: the segment is neither everybody nor one tag."""
+    where = segments.get(session, job.account.id, job.campaign.segment).where
+    if definitions.is_everybody(session, job.account.id, where):
+        return {"target": "all", "approval": _approval(job.campaign)}
+    tag_id = definitions.single_tag(session, job.account.id, where)
+    return None if tag_id is None else {"target": "tag", "tag_id": tag_id}
 
 
 def client_msg_id(session: Session, batch_id: int) -> str:
@@ -180,7 +298,7 @@ def client_msg_id(session: Session, batch_id: int) -> str:
     return f"{prefix}-{batch_id}"
 
 
-def _make(session: Session, job: Job, target: str, size: int) -> tuple[int, str]:
+def _make(session: Session, job: Job, target: str) -> Any:
     number = session.execute(
         sa.select(sa.func.coalesce(sa.func.max(mass_batches.c.number), 0)).where(
             mass_batches.c.run_id == job.run.id, mass_batches.c.wave == job.wave
@@ -196,40 +314,30 @@ def _make(session: Session, job: Job, target: str, size: int) -> tuple[int, str]
             target=target,
             # its own id is known only afterwards
             client_msg_id=f"new-{job.run.id}-{job.wave}-{number + 1}",
-            size=size,
+            size=0,
             month=month_of(job.now),
-            status="sending",
+            status="planned",
         )
         .returning(mass_batches.c.id)
     ).scalar_one()
-    named = client_msg_id(session, batch_id)
+    return session.execute(
+        sa.update(mass_batches)
+        .where(mass_batches.c.id == batch_id)
+        .values(client_msg_id=client_msg_id(session, batch_id))
+        .returning(*mass_batches.c)
+    ).one()
+
+
+def _skip(session: Session, job: Job, ids: list[int], reason: str) -> None:
+    if not ids:
+        return
+    these = among(deliveries.c.id, ids)
+    ledger.release(session, job.account.id, these)
     session.execute(
-        sa.update(mass_batches).where(mass_batches.c.id == batch_id).values(client_msg_id=named)
+        sa.update(deliveries)
+        .where(these)
+        .values(status="skipped", reason=reason, batch_id=None, at=job.now)
     )
-    return int(batch_id), named
-
-
-def _put(session: Session, job: Job, batch_id: int, payload: Mapping[str, Any]) -> None:
-    outbox.put(
-        session,
-        account_id=job.account.id,
-        channel="mass",
-        purpose="batch",
-        purpose_id=batch_id,
-        payload=payload,
-        now=job.now,
-        key=f"batch:{batch_id}",
-    )
-
-
-def _skip(session: Session, job: Job, who: sa.ColumnElement[bool], reason: str) -> None:
-    ids = list(session.execute(sa.select(deliveries.c.id).where(job.waiting, who)).scalars())
-    for start in range(0, len(ids), ledger.CHUNK):
-        these = among(deliveries.c.id, ids[start : start + ledger.CHUNK])
-        ledger.release(session, job.account.id, these)
-        session.execute(
-            sa.update(deliveries).where(these).values(status="skipped", reason=reason, at=job.now)
-        )
 
 
 def _approval(campaign: Campaign) -> dict[str, str]:

@@ -29,7 +29,7 @@ from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
 from bot.tables.followers import followers
 from bot.tables.outbox import outbox as outbox_rows
 
-ROWS = 200  # personal messages a transaction: a push never waits longer than that takes
+ROWS = 100  # personal messages a transaction: a push never waits longer than that takes
 IN_FLIGHT = 2000  # personal messages of a run in the outbox at once, so that a pause is felt soon
 MASS = planning.MASS
 
@@ -81,6 +81,7 @@ def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) ->
             .order_by(campaign_runs.c.id)
         ).scalars()
         run_ids = list(due)
+    skip_cancelled(engine, now)
     put = 0
     for run_id in run_ids:
         while True:
@@ -128,9 +129,9 @@ def resume(session: Session, run_id: int, now: datetime) -> None:
 
 
 def cancel(session: Session, run_id: int, now: datetime) -> None:
-    """End a run: what was not handed over, and what still waits in the outbox, is skipped as cancelled.
+    """End a run, and take back what still waits in the outbox. ``skip_cancelled`` does the rest.
 
-    Slots go back. What is being sent, or was sent without an answer, keeps its course and its slot.
+    What is being sent, or was sent without an answer, keeps its course and its slot.
 
     Raises:
         Refused: the run has ended.
@@ -139,38 +140,60 @@ def cancel(session: Session, run_id: int, now: datetime) -> None:
     if run.status == "cancelled":
         return
     statuses.check_run(run.status, "cancelled")
-    # the run's row before the ledger's turn, as everywhere: two orders could stop each other
     ended = {"status": "cancelled", "reason": "by_operator", "finished_at": now}
     _set(session, run_id, ended, run.status)
-    ledger.in_turn(session, run.account_id)
-    personal = _take_back(
+    _take_back(
         session,
         "delivery",
         sa.select(deliveries.c.id).where(
             deliveries.c.run_id == run_id, deliveries.c.status == "planned"
         ),
     )
-    whole = _take_back(
+    _take_back(
         session,
         "batch",
         sa.select(mass_batches.c.id).where(
             mass_batches.c.run_id == run_id, mass_batches.c.status == "sending"
         ),
     )
-    if whole:
-        session.execute(
-            sa.update(mass_batches)
-            .where(mass_batches.c.id.in_(whole))
-            .values(status="cancelled", finished_at=now)
-        )
-    ours = sa.and_(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
-    gone = sa.or_(
-        deliveries.c.queued_at.is_(None),
-        among(deliveries.c.id, personal),
-        among(deliveries.c.batch_id, whole),
-    )
-    skip(session, run.account_id, sa.and_(ours, gone), "cancelled", now)
     planning.close_campaign(session, run.campaign_id)
+
+
+def skip_cancelled(engine: Engine, now: datetime) -> int:
+    """Skip who of cancelled runs was not handed over, slots back, a few hundred a transaction; how many.
+
+    What was taken back from the outbox is settled as everything that comes back from it.
+    """
+    with db.reading(engine) as session:
+        left = sa.exists().where(_waiting(campaign_runs.c.id))
+        half = sa.exists().where(
+            mass_batches.c.run_id == campaign_runs.c.id, mass_batches.c.status == "planned"
+        )
+        runs = session.execute(
+            sa.select(campaign_runs.c.id, campaign_runs.c.account_id).where(
+                campaign_runs.c.status == "cancelled", sa.or_(left, half)
+            )
+        ).all()
+    skipped = 0
+    for run in runs:
+        more = True
+        while more:
+            with db.writing(engine) as session:
+                count, more = _skip_some(session, run, now)
+            skipped += count
+    return skipped
+
+
+def _skip_some(session: Session, run: Any, now: datetime) -> tuple[int, bool]:
+    ledger.in_turn(session, run.account_id)
+    half = batches.being_filled(session, run.id)
+    if half is not None:
+        batches.empty(session, half)
+        return 0, True
+    waiting = sa.select(deliveries.c.id).where(_waiting(run.id)).limit(ROWS)
+    ids = list(session.execute(waiting).scalars())
+    skip(session, run.account_id, among(deliveries.c.id, ids), "cancelled", now)
+    return len(ids), len(ids) == ROWS
 
 
 def preview(
@@ -219,18 +242,14 @@ def skip(
     which: sa.ColumnElement[bool],
     reason: str,
     now: datetime,
-) -> int:
-    """End deliveries of one run as skipped with a reason, and give their slots back; how many."""
-    ids = list(session.execute(sa.select(deliveries.c.id).where(which)).scalars())
-    for start in range(0, len(ids), ledger.CHUNK):
-        these = among(deliveries.c.id, ids[start : start + ledger.CHUNK])
-        ledger.release(session, account_id, these)
-        session.execute(
-            sa.update(deliveries)
-            .where(these)
-            .values(status="skipped", reason=reason, batch_id=None, at=now)
-        )
-    return len(ids)
+) -> None:
+    """End deliveries of one run as skipped with a reason, and give their slots back."""
+    ledger.release(session, account_id, which)
+    session.execute(
+        sa.update(deliveries)
+        .where(which)
+        .values(status="skipped", reason=reason, batch_id=None, at=now)
+    )
 
 
 def _step(
@@ -261,9 +280,7 @@ def _step(
     if later > now:
         _set(session, run_id, {"next_wave_at": later}, "running")
         return 0, False
-    wave = session.execute(
-        sa.select(sa.func.min(deliveries.c.wave)).where(_waiting(run_id))
-    ).scalar()
+    wave = _next_wave(session, run_id)
     if wave is None:
         return 0, False
     if wave == REST_WAVE:
@@ -277,14 +294,27 @@ def _step(
     return _send_channels(session, send, wave)
 
 
-def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]:
-    waiting = set(
-        session.execute(
-            sa.select(deliveries.c.channel)
-            .distinct()
-            .where(_waiting(send.run.id), deliveries.c.wave == wave)
-        ).scalars()
+def _next_wave(session: Session, run_id: int) -> int | None:
+    """The first wave in which anybody waits, or whose batch is not complete."""
+    half = batches.being_filled(session, run_id)
+    waiting = session.execute(
+        sa.select(sa.func.min(deliveries.c.wave)).where(_waiting(run_id))
+    ).scalar()
+    found = [wave for wave in (waiting, half.wave if half else None) if wave is not None]
+    return min(found, default=None)
+
+
+def _waits(session: Session, run_id: int, wave: int, channel: str) -> bool:
+    if channel == MASS and batches.being_filled(session, run_id, wave) is not None:
+        return True
+    found = sa.select(deliveries.c.id).where(
+        _waiting(run_id), deliveries.c.wave == wave, deliveries.c.channel == channel
     )
+    return session.execute(found.limit(1)).first() is not None
+
+
+def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]:
+    waiting = {name for name in send.campaign.channels if _waits(session, send.run.id, wave, name)}
     for channel in [name for name in send.campaign.channels if name != MASS and name in waiting]:
         put, handled = _send_personal(session, send, channel, wave)
         if handled:
@@ -313,15 +343,7 @@ def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]
 
 def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tuple[int, int]:
     """The next messages of a channel that sends to one follower at a time: (rows put, deliveries handled)."""
-    in_flight = session.execute(
-        sa.select(sa.func.count()).where(
-            deliveries.c.run_id == send.run.id,
-            deliveries.c.status == "planned",
-            deliveries.c.channel == channel,
-            deliveries.c.queued_at.is_not(None),
-        )
-    ).scalar_one()
-    if in_flight >= IN_FLIGHT:
+    if _in_flight(session, send.run.id, channel) >= IN_FLIGHT:
         return 0, 0
     rows = session.execute(
         sa.select(
@@ -381,6 +403,21 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
     return len(queued), len(rows)
 
 
+def _in_flight(session: Session, run_id: int, channel: str) -> int:
+    """Messages of a run handed to the outbox and without an outcome: all planned but those that wait."""
+    planned = sa.select(sa.func.count()).where(
+        deliveries.c.run_id == run_id,
+        deliveries.c.status == "planned",
+        deliveries.c.channel == channel,
+    )
+    waiting = planned.where(deliveries.c.queued_at.is_(None))
+    return int(
+        session.execute(
+            sa.select(planned.scalar_subquery() - waiting.scalar_subquery())
+        ).scalar_one()
+    )
+
+
 def _gone(row: Any, window_closed: bool) -> str | None:
     """Why a follower gets nothing after all. A window that closed since planning is ``expired``."""
     if not row.subscribed:
@@ -432,24 +469,21 @@ def _canary_verdict(session: Session, run_id: int, now: datetime) -> str | None:
     return "wait" if waits or open_ else None
 
 
-def _take_back(session: Session, purpose: str, ids: sa.Select[Any]) -> list[int]:
-    """Cancel outbox rows that nobody tried to send yet; what they were for."""
-    return list(
-        session.execute(
-            sa.update(outbox_rows)
-            .where(
-                outbox_rows.c.purpose == purpose,
-                outbox_rows.c.purpose_id.in_(ids.scalar_subquery()),
-                outbox_rows.c.status == "waiting",
-                outbox_rows.c.unanswered_at.is_(None),
-            )
-            .values(status="cancelled", collected=True)
-            .returning(outbox_rows.c.purpose_id)
-        ).scalars()
+def _take_back(session: Session, purpose: str, ids: sa.Select[Any]) -> None:
+    """Cancel outbox rows that nobody tried to send yet."""
+    session.execute(
+        sa.update(outbox_rows)
+        .where(
+            outbox_rows.c.purpose == purpose,
+            outbox_rows.c.purpose_id.in_(ids.scalar_subquery()),
+            outbox_rows.c.status == "waiting",
+            outbox_rows.c.unanswered_at.is_(None),
+        )
+        .values(status="cancelled")
     )
 
 
-def _waiting(run_id: int) -> sa.ColumnElement[bool]:
+def _waiting(run_id: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     return sa.and_(
         deliveries.c.run_id == run_id,
         deliveries.c.status == "planned",

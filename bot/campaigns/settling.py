@@ -13,26 +13,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import db, followers, logs, outbox
-from bot.campaigns import ledger, planning, sending
+from bot.campaigns import batch_results, planning
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import WeChatError
 from bot.sql import among
 from bot.tables.campaigns import (
     campaign_runs,
-    campaigns,
     deliveries,
     external_mass_sends,
     mass_batches,
 )
-from bot.tables.events import events
 from bot.tables.outbox import outbox as outbox_rows
 from bot.wechat import mass
 from bot.wechat.client import WeChat
 
 ROWS = 200  # personal results a transaction
 ENDED = ("sent", "failed", "unknown", "expired", "cancelled")
-PURPOSES = ("delivery", "batch")
 UNPLACED = "unplaced"
 EVENT_FIELDS = ("Status", "TotalCount", "FilterCount", "SentCount", "ErrorCount")
 # no window at all, or its messages used up. Source: wechat-platform.md 9.4 (read 2026-11)
@@ -56,18 +53,12 @@ def collect(engine: Engine, now: datetime) -> int:
     Returns how many outbox rows were read. Any number of collectors may run at once.
     """
     done = 0
-    while True:
-        with db.reading(engine) as session:
-            waiting = session.execute(
-                sa.select(outbox_rows.c.id)
-                .where(_finished(), outbox_rows.c.purpose.in_(PURPOSES))
-                .limit(1)
-            ).scalar()
-        if waiting is None:
-            break
+    while _anything(engine, "delivery"):
         with db.writing(engine) as session:
-            done += _collect_some(session, now)
+            done += _collect_personal(session, now)
+    _store_outcomes(engine, now)
     retry_results(engine, now)
+    done += settle_batches(engine, now)
     finish_runs(engine, now)
     return done
 
@@ -77,7 +68,8 @@ def settle_batch(
 ) -> bool:
     """Store the platform's result of a mass send (MASSSENDJOBFINISH) on its batch.
 
-    False: no batch has this MsgID yet. It is remembered, and ``retry_results`` looks again.
+    What it means for the followers of the batch is done by ``settle_batches``.
+    False: no batch has this MsgID yet; it is remembered, and ``retry_results`` looks again.
     """
     # 64 bits, 19 digits; what is longer is no id, and no index would take it
     msg_id = str(fields.get("MsgID") or fields.get("MsgId") or "").strip()[:100]
@@ -111,11 +103,9 @@ def settle_batch(
             finished_at=now,
         )
     )
-    if failed:
-        _batch_failed(session, account_id, batch.id, None, now)
-    elif batch.status in ("unknown", "failed"):
-        # it was given up, and now the platform says it went out
-        _batch_sent(session, account_id, batch, now)
+    if failed or batch.status in ("unknown", "failed"):
+        # the followers of the batch are not what it is now
+        _look_again(session, batch.id)
     return True
 
 
@@ -167,6 +157,7 @@ def late(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
         with db.writing(engine) as session:
             _store_answer(session, batch, answer, now)
     if batches:
+        settle_batches(engine, now)
         finish_runs(engine, now)
     return len(batches)
 
@@ -180,7 +171,18 @@ def finish_runs(engine: Engine, now: datetime) -> int:
         mass_batches.c.run_id == campaign_runs.c.id,
         mass_batches.c.status.in_(("planned", "sending", "submitted")),
     )
-    done = sa.and_(campaign_runs.c.status == "running", sa.not_(open_delivery), sa.not_(open_batch))
+    open_result = sa.exists().where(
+        mass_batches.c.run_id == campaign_runs.c.id,
+        outbox_rows.c.purpose == "batch",
+        outbox_rows.c.purpose_id == mass_batches.c.id,
+        _finished(),
+    )
+    done = sa.and_(
+        campaign_runs.c.status == "running",
+        sa.not_(open_delivery),
+        sa.not_(open_batch),
+        sa.not_(open_result),
+    )
     with db.reading(engine) as session:
         found = list(session.execute(sa.select(campaign_runs.c.id).where(done)).scalars())
     for run_id in found:
@@ -196,38 +198,54 @@ def finish_runs(engine: Engine, now: datetime) -> int:
     return len(found)
 
 
-def _collect_some(session: Session, now: datetime) -> int:
-    """Take up to ``ROWS`` finished rows (one, when it is a batch) and settle what they were for."""
-    first = session.execute(
-        sa.select(outbox_rows.c.purpose)
-        .where(_finished(), outbox_rows.c.purpose.in_(PURPOSES))
-        .order_by(outbox_rows.c.id)
-        .limit(1)
-    ).scalar()
-    if first is None:
-        return 0
-    rows = db.claim(
-        session,
-        outbox_rows,
-        sa.and_(_finished(), outbox_rows.c.purpose == first),
-        {"collected": True},
-        order_by=[outbox_rows.c.id],
-        limit=1 if first == "batch" else ROWS,
-    )
-    if first == "batch":
-        for row in rows:
-            _collect_batch(session, row, now)
-    else:
-        _collect_personal(session, rows, now)
+def settle_batches(engine: Engine, now: datetime) -> int:
+    """Bring the followers of batches in line with what became of each, slots included; how many batches.
+
+    A batch's outbox row stays uncollected until that is done: whoever comes after a kill goes on.
+    """
+    rows = _finished_calls(engine, mass_batches.c.status != "sending")
+    for row in rows:
+        while not batch_results.align(engine, row, now):
+            pass  # its result came meanwhile: once more, for what it is now
     return len(rows)
 
 
-def _collect_personal(session: Session, rows: Sequence[Any], now: datetime) -> None:
+def _store_outcomes(engine: Engine, now: datetime) -> None:
+    for row in _finished_calls(engine, mass_batches.c.status == "sending"):
+        with db.writing(engine) as session:
+            _store_outcome(session, row, now)
+
+
+def _finished_calls(engine: Engine, which: sa.ColumnElement[bool]) -> Sequence[Any]:
+    with db.reading(engine) as session:
+        return session.execute(
+            sa.select(outbox_rows)
+            .join(mass_batches, mass_batches.c.id == outbox_rows.c.purpose_id)
+            .where(_finished(), outbox_rows.c.purpose == "batch", which)
+            .order_by(outbox_rows.c.id)
+        ).all()
+
+
+def _anything(engine: Engine, purpose: str) -> bool:
+    with db.reading(engine) as session:
+        found = sa.select(outbox_rows.c.id).where(_finished(), outbox_rows.c.purpose == purpose)
+        return session.execute(found.limit(1)).first() is not None
+
+
+def _collect_personal(session: Session, now: datetime) -> int:
     """Results of messages to one follower each. A refusal never falls over to mass by itself."""
+    rows = db.claim(
+        session,
+        outbox_rows,
+        sa.and_(_finished(), outbox_rows.c.purpose == "delivery"),
+        {"collected": True},
+        order_by=[outbox_rows.c.id],
+        limit=ROWS,
+    )
     sent = [row.purpose_id for row in rows if row.status == "sent"]
     if sent:
         _planned_to(session, among(deliveries.c.id, sent), {"status": "sent", "at": now})
-        _record_sent(session, among(deliveries.c.id, sent), now)
+        batch_results.record_sent(session, among(deliveries.c.id, sent), now)
     for row in rows:
         if row.status == "sent":
             continue
@@ -242,157 +260,79 @@ def _collect_personal(session: Session, rows: Sequence[Any], now: datetime) -> N
             _planned_to(session, this, {"status": "failed", "errcode": row.errcode, "at": now})
             if row.errcode in WINDOW_CLOSED and row.follower_id is not None:
                 followers.close_windows(session, row.follower_id, row.first_try_at or now)
+    return len(rows)
 
 
-def _collect_batch(session: Session, row: Any, now: datetime) -> None:
+def _store_outcome(session: Session, row: Any, now: datetime) -> None:
+    """Write on a batch what became of its one call, the first time it is looked at."""
     batch = session.execute(
         sa.select(mass_batches).where(mass_batches.c.id == row.purpose_id)
     ).one()
-    ledger.in_turn(session, batch.account_id)
-    if row.status == "sent":
-        _batch_accepted(session, batch, row, now)
-    elif row.status == "failed":
-        _change_batch(
-            session,
-            batch.id,
-            {"status": "failed", "error": row.error, "finished_at": now},
-        )
-        _batch_failed(session, batch.account_id, batch.id, row.errcode, now)
-    elif row.status == "unknown":
-        _change_batch(
-            session,
-            batch.id,
-            {"status": "unknown", "error": row.error, "submitted_at": now, "finished_at": now},
-        )
-        _batch_unknown(session, batch, now)
-    else:
-        _change_batch(
-            session, batch.id, {"status": "cancelled", "error": row.error, "finished_at": now}
-        )
-        ours = sa.and_(deliveries.c.batch_id == batch.id, deliveries.c.status == "planned")
-        run_status = session.execute(
-            sa.select(campaign_runs.c.status).where(campaign_runs.c.id == batch.run_id)
-        ).scalar_one()
-        if row.status == "cancelled" or run_status == "cancelled":
-            sending.skip(session, batch.account_id, ours, "cancelled", now)
-        else:
-            # its month was over: back to waiting; the next wave takes slots of the new month
-            session.execute(
-                sa.update(deliveries).where(ours).values(batch_id=None, queued_at=None, at=now)
-            )
-
-
-def _batch_accepted(session: Session, batch: Any, row: Any, now: datetime) -> None:
-    receipt = row.receipt or {}
-    msg_id = receipt.get("msg_id")
-    taken = (
-        session.execute(
-            sa.select(mass_batches.c.id).where(
-                mass_batches.c.account_id == batch.account_id,
-                mass_batches.c.msg_id == msg_id,
-                mass_batches.c.id != batch.id,
-            )
-        ).first()
-        if msg_id
-        else None
-    )
-    submitted_at = row.sent_at or now
-    values: dict[str, Any] = {"submitted_at": submitted_at}
-    if taken is None and msg_id:
-        values |= {
-            "status": "submitted",
-            "msg_id": msg_id,
-            "msg_data_id": receipt.get("msg_data_id"),
-        }
-    elif taken is None:
-        # accepted, but without a number no result can ever be matched to it
-        values |= {"status": "finished", "finished_at": now, "error": "no msg_id"}
-    else:
-        values |= {"status": "unknown", "finished_at": now, "error": "batch_conflict"}
-    _change_batch(session, batch.id, values)
-    if taken is None:
-        _batch_sent(session, batch.account_id, batch, submitted_at)
+    if batch.status != "sending":
         return
-    _batch_unknown(session, batch, now)
-    session.execute(
+    # the run's row before others, as everywhere: two orders could stop each other
+    run_status = session.execute(
         sa.update(campaign_runs)
-        .where(campaign_runs.c.id == batch.run_id, campaign_runs.c.status == "running")
-        .values(status="paused", reason="batch_conflict")
-    )
-
-
-def _batch_unknown(session: Session, batch: Any, now: datetime) -> None:
-    """Nobody knows whether it went out: the slots stay charged."""
-    ours = deliveries.c.batch_id == batch.id
-    ledger.spend(session, batch.account_id, ours)
-    _planned_to(session, ours, {"status": "unknown", "at": now})
-
-
-def _batch_sent(session: Session, account_id: int, batch: Any, at: datetime) -> None:
-    ours = deliveries.c.batch_id == batch.id
-    ledger.spend(session, account_id, ours)
+        .where(campaign_runs.c.id == batch.run_id)
+        .values(status=campaign_runs.c.status)
+        .returning(campaign_runs.c.status)
+    ).scalar_one()
+    values = _outcome(session, batch, row, now)
     session.execute(
-        sa.update(deliveries)
-        .where(ours, deliveries.c.status.in_(("planned", "unknown")))
-        .values(status="sent", at=at)
+        sa.update(mass_batches)
+        .where(mass_batches.c.id == batch.id, mass_batches.c.status == "sending")
+        .values(**values)
     )
-    _record_sent(session, ours, at)
+    if values.get("error") == "batch_conflict" and run_status == "running":
+        session.execute(
+            sa.update(campaign_runs)
+            .where(campaign_runs.c.id == batch.run_id)
+            .values(status="paused", reason="batch_conflict")
+        )
 
 
-def _batch_failed(
-    session: Session, account_id: int, batch_id: int, errcode: int | None, now: datetime
-) -> None:
-    """Nobody got it: the slots go back, the deliveries failed."""
-    ours = deliveries.c.batch_id == batch_id
-    ledger.release(session, account_id, ours)
+def _outcome(session: Session, batch: Any, row: Any, now: datetime) -> dict[str, Any]:
+    if row.status == "sent":
+        return _accepted(session, batch, row, now)
+    if row.status == "failed":
+        return {"status": "failed", "error": row.error, "finished_at": now}
+    if row.status == "unknown":
+        return {"status": "unknown", "error": row.error, "submitted_at": now, "finished_at": now}
+    return {"status": "cancelled", "error": row.error, "finished_at": now}
+
+
+def _accepted(session: Session, batch: Any, row: Any, now: datetime) -> dict[str, Any]:
+    receipt = row.receipt or {}
+    values: dict[str, Any] = {"submitted_at": row.sent_at or now}
+    msg_id = receipt.get("msg_id")
+    if not msg_id:
+        # without a number no result can ever be matched to it
+        return values | {"status": "finished", "finished_at": now, "error": "no msg_id"}
+    taken = session.execute(
+        sa.select(mass_batches.c.id).where(
+            mass_batches.c.account_id == batch.account_id,
+            mass_batches.c.msg_id == msg_id,
+            mass_batches.c.id != batch.id,
+        )
+    ).first()
+    if taken is not None:
+        return values | {"status": "unknown", "finished_at": now, "error": "batch_conflict"}
+    data_id = receipt.get("msg_data_id")
+    return values | {"status": "submitted", "msg_id": msg_id, "msg_data_id": data_id}
+
+
+def _look_again(session: Session, batch_id: int) -> None:
     session.execute(
-        sa.update(deliveries)
-        .where(ours, deliveries.c.status.in_(("planned", "sent", "unknown")))
-        .values(status="failed", errcode=errcode, at=now)
+        sa.update(outbox_rows)
+        .where(outbox_rows.c.purpose == "batch", outbox_rows.c.purpose_id == batch_id)
+        .values(collected=False)
     )
-    session.execute(
-        sa.delete(events).where(
-            events.c.source_key.in_(sa.select(_sent_key()).where(deliveries.c.batch_id == batch_id))
-        )
-    )
-
-
-def _record_sent(session: Session, which: sa.ColumnElement[bool], at: datetime) -> None:
-    """The behaviour event ``campaign_sent`` of each of these deliveries, in one statement, once."""
-    rows = (
-        sa.select(
-            deliveries.c.account_id,
-            deliveries.c.follower_id,
-            sa.literal("campaign_sent"),
-            campaigns.c.name,
-            sa.literal(at, db.UtcDateTime()),
-            _sent_key(),
-        )
-        .select_from(
-            deliveries.join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id).join(
-                campaigns, campaigns.c.id == campaign_runs.c.campaign_id
-            )
-        )
-        .where(which, deliveries.c.status == "sent")
-    )
-    statement = db.insert(session, events).from_select(
-        ["account_id", "follower_id", "kind", "key", "at", "source_key"], rows
-    )
-    session.execute(statement.on_conflict_do_nothing())
-
-
-def _sent_key() -> sa.ColumnElement[str]:
-    return sa.literal("campaign_sent:") + sa.cast(deliveries.c.id, sa.Text)
 
 
 def _planned_to(session: Session, which: sa.ColumnElement[bool], values: Mapping[str, Any]) -> None:
     session.execute(
         sa.update(deliveries).where(which, deliveries.c.status == "planned").values(**values)
     )
-
-
-def _change_batch(session: Session, batch_id: int, values: Mapping[str, Any]) -> None:
-    session.execute(sa.update(mass_batches).where(mass_batches.c.id == batch_id).values(**values))
 
 
 def _store_answer(session: Session, batch: Any, answer: str, now: datetime) -> None:
@@ -404,7 +344,7 @@ def _store_answer(session: Session, batch: Any, answer: str, now: datetime) -> N
         values |= {"status": "failed", "result": answer, "finished_at": now}
     changed = session.execute(sa.update(mass_batches).where(still).values(**values))
     if changed.rowcount == 1 and values.get("status") == "failed":
-        _batch_failed(session, batch.account_id, batch.id, None, now)
+        _look_again(session, batch.id)
 
 
 def _finished() -> sa.ColumnElement[bool]:

@@ -80,6 +80,17 @@ deliveries = sa.Table(
         "status in ('planned', 'sent', 'failed', 'unknown', 'skipped')", name="status"
     ),
     sa.Index("ix_deliveries_run_status", "run_id", "status", "channel", "wave", "follower_id"),
+    # who is still to be handed over: asked for at every step of a wave
+    sa.Index(
+        "ix_deliveries_waiting",
+        "run_id",
+        "status",
+        "wave",
+        "channel",
+        "follower_id",
+        sqlite_where=sa.text("queued_at IS NULL"),
+        postgresql_where=sa.text("queued_at IS NULL"),
+    ),
     sa.Index("ix_deliveries_follower", "follower_id", "at"),
     sa.Index("ix_deliveries_batch", "batch_id"),
 )

@@ -1050,6 +1050,14 @@ def upgrade() -> None:
         ["run_id", "status", "channel", "wave", "follower_id"],
         unique=False,
     )
+    op.create_index(
+        "ix_deliveries_waiting",
+        "deliveries",
+        ["run_id", "status", "wave", "channel", "follower_id"],
+        unique=False,
+        sqlite_where=sa.text("queued_at IS NULL"),
+        postgresql_where=sa.text("queued_at IS NULL"),
+    )
     op.create_table(
         "mass_batches",
         sa.Column(
@@ -1112,6 +1120,12 @@ def downgrade() -> None:
     op.drop_index("ix_mass_batches_status", table_name="mass_batches")
     op.drop_index("ix_mass_batches_msg_id", table_name="mass_batches")
     op.drop_table("mass_batches")
+    op.drop_index(
+        "ix_deliveries_waiting",
+        table_name="deliveries",
+        sqlite_where=sa.text("queued_at IS NULL"),
+        postgresql_where=sa.text("queued_at IS NULL"),
+    )
     op.drop_index("ix_deliveries_run_status", table_name="deliveries")
     op.drop_index("ix_deliveries_follower", table_name="deliveries")
     op.drop_index("ix_deliveries_batch", table_name="deliveries")

@@ -110,6 +110,11 @@ class Play:
     def collect(self) -> int:
         return settling.collect(self.engine, self.now)
 
+    def cancel(self, run_id: int) -> None:
+        self.write(lambda session: sending.cancel(session, run_id, self.now))
+        sending.skip_cancelled(self.engine, self.now)
+        self.collect()
+
     def finished_event(self, msg_id: str, sent: int, status: str = "send success") -> bool:
         fields = {
             "MsgID": msg_id, "Status": status, "TotalCount": str(sent), "FilterCount": str(sent),

@@ -158,7 +158,7 @@ def test_pause_holds_the_rest_and_resume_lets_it_go(play: Play) -> None:
 
 def test_cancel_gives_back_what_was_not_sent(play: Play) -> None:
     run_id = play.planned()
-    play.write(lambda session: sending.cancel(session, run_id, play.now))
+    play.cancel(run_id)
     assert play.sums(run_id) == {"skipped:cancelled": 20}
     assert play.run(run_id).status == "cancelled"
     assert play.send() == 0
@@ -181,7 +181,7 @@ def test_cancel_takes_back_what_waits_in_the_outbox_and_leaves_what_is_being_sen
             sa.text("UPDATE outbox SET status = 'sending' WHERE id = :id"), {"id": first.id}
         )
     )
-    play.write(lambda session: sending.cancel(session, run_id, play.now))
+    play.cancel(run_id)
     assert play.sums(run_id) == {"planned": 1, "skipped:cancelled": 19}
     play.write(
         lambda session: session.execute(
