@@ -107,7 +107,11 @@ BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def make_engine(url: str) -> Engine:
     """An engine for SQLite or PostgreSQL, ready for ``reading`` and ``writing``. Creates the folder of a file."""
     parsed = make_url(url)
-    options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": json.loads}
+    options: dict[str, Any] = {
+        "json_serializer": _dump_json,
+        "json_deserializer": json.loads,
+        "hide_parameters": True,  # errors are logged and stored; OpenIDs and secrets must not be
+    }
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(
             parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=5, **options
