@@ -1,6 +1,5 @@
-"""Followers (粉丝): seen, subscribed, gone; fields, opt-out, reply windows, erasure."""
+"""Followers (粉丝): seen, subscribed, gone; fields, opt-out, reply windows."""
 
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,12 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot.clock import month_of
 from bot.db import Session, insert, insert_of
 from bot.prepared import Prepared
-from bot.secrets import keyed_hash
 from bot.sql import among
-from bot.tables.campaigns import erased_slots, mass_ledger
 from bot.tables.events import events
 from bot.tables.followers import (
     consents,
@@ -24,8 +20,6 @@ from bot.tables.followers import (
     rule_firings,
     tags,
 )
-from bot.tables.inbox import inbound
-from bot.tables.outbox import outbox
 
 # (how long, how many customer-service messages) each act of a follower opens. A new message is read
 # as a reset to 5, not as 5 more: the page does not say, and this is the cautious reading.
@@ -142,11 +136,6 @@ _CREATE = Prepared(
         insert_of(dialect, followers).on_conflict_do_nothing().returning(followers.c.id)
     ),
     _CREATE_COLUMNS,
-)
-_ANY_ERASED = Prepared(
-    sa.select(erased_slots.c.month)
-    .where(erased_slots.c.account_id == sa.bindparam("account"))
-    .limit(1)
 )
 _OPEN_WINDOW = Prepared(_opening, reply_windows.c.keys())
 
@@ -464,113 +453,6 @@ def hand_over(session: Session, follower_id: int, until: datetime | None) -> Non
     )
 
 
-def due_for_erasure(session: Session, left_before: datetime, limit: int) -> list[tuple[int, int]]:
-    """(account id, follower id) of followers who left before a moment and are not erased yet."""
-    rows = session.execute(
-        sa.select(followers.c.account_id, followers.c.id)
-        .where(
-            followers.c.unsubscribed_at < left_before,
-            followers.c.subscribed.is_(False),
-            followers.c.erased_at.is_(None),
-        )
-        .order_by(followers.c.id)
-        .limit(limit)
-    )
-    return [(row.account_id, row.id) for row in rows]
-
-
-def forget(
-    session: Session, account_id: int, follower_id: int, secret_key: str, now: datetime
-) -> None:
-    """Anonymise one follower: no table keeps the OpenID, a text, a field or a tag; counts stay.
-
-    This month's slots stay under a keyed hash, so that coming back gives no fifth message, and so
-    does an opt-out, so that coming back is no consent.
-    Source of the duty: docs/wechat-limits.md 1 (on unsubscribe the user's data must be deleted).
-    """
-    row = session.execute(
-        sa.select(followers.c.open_id, followers.c.opted_out_at).where(
-            followers.c.id == follower_id, followers.c.account_id == account_id
-        )
-    ).one()
-    month = month_of(now)
-    charged = session.execute(
-        sa.select(mass_ledger.c.reserved + mass_ledger.c.spent).where(
-            mass_ledger.c.follower_id == follower_id, mass_ledger.c.month == month
-        )
-    ).scalar()
-    if charged or row.opted_out_at is not None:
-        statement = insert(session, erased_slots).values(
-            account_id=account_id,
-            open_id_hash=keyed_hash(secret_key, account_id, row.open_id),
-            month=month,
-            spent=charged or 0,
-            opted_out=row.opted_out_at is not None,
-        )
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["account_id", "open_id_hash", "month"],
-                set_={"spent": statement.excluded.spent, "opted_out": statement.excluded.opted_out},
-            )
-        )
-    for table in (follower_tags, platform_tags, reply_windows, rule_firings, consents):
-        session.execute(sa.delete(table).where(table.c.follower_id == follower_id))
-    session.execute(
-        sa.update(inbound)
-        .where(inbound.c.follower_id == follower_id)
-        .values(
-            message={}, facts=None, reply=None, error=None, dedupe_key=_erased_key(inbound.c.id)
-        )
-    )
-    session.execute(sa.update(events).where(events.c.follower_id == follower_id).values(data=None))
-    session.execute(
-        sa.update(outbox)
-        .where(outbox.c.follower_id == follower_id)
-        .values(payload={}, receipt=None)
-    )
-    session.execute(
-        sa.update(followers)
-        .where(followers.c.id == follower_id)
-        .values(
-            open_id=f"erased:{secrets.token_hex(12)}",
-            union_id=None,
-            remark=None,
-            fields={},
-            subscribed=False,
-            handed_over_until=None,
-            erased_at=now,
-        )
-    )
-
-
-def recall(
-    session: Session, account_id: int, follower: Follower, secret_key: str, now: datetime
-) -> None:
-    """Somebody new: if they were here this month and were erased, they keep their charged slots."""
-    if _ANY_ERASED.first(session, {"account": account_id}) is None:
-        return
-    hashed = keyed_hash(secret_key, account_id, follower.open_id)
-    month = month_of(now)
-    rows = session.execute(
-        sa.select(erased_slots).where(
-            erased_slots.c.account_id == account_id, erased_slots.c.open_id_hash == hashed
-        )
-    ).all()
-    for row in rows:
-        if row.month == month and row.spent:
-            insert_first_slot = insert(session, mass_ledger).values(
-                follower_id=follower.id,
-                month=month,
-                account_id=account_id,
-                reserved=0,
-                spent=row.spent,
-                external=row.spent,
-            )
-            session.execute(insert_first_slot.on_conflict_do_nothing())
-        if row.opted_out:
-            opt_out(session, follower.id, now)
-
-
 def _create(
     session: Session, account_id: int, open_id: str, at: datetime, *, subscribed: bool = True
 ) -> Follower:
@@ -597,10 +479,6 @@ def _create(
         subscribed_at=subscribed_at,
         unsubscribed_at=unsubscribed_at,
     )
-
-
-def _erased_key(column: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
-    return sa.literal("erased:") + sa.cast(column, sa.Text)
 
 
 def _follower(row: Any, messages: int | None = None) -> Follower:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 import handlers
-from bot import clock, db, effects, followers, inbox, logs
+from bot import clock, db, effects, erasure, followers, inbox, logs
 from bot.accounts import Account
 from bot.db import Session
 from bot.inbox import Answer, Handled, Push
@@ -137,7 +137,7 @@ def _recall_if_new(runtime: Runtime, session: Session, push: Push, facts: Facts 
         return
     follower = followers.by_id(session, push.account.id, facts.follower_id)
     if follower is not None and follower.first_seen_at == push.message.sent_at:
-        followers.recall(session, push.account.id, follower, runtime.secret_key, push.received_at)
+        erasure.recall(session, push.account.id, follower, runtime.secret_key, push.received_at)
 
 
 def _follower_id(session: Session, push: Push) -> int | None:

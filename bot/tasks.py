@@ -8,8 +8,8 @@ from bot import (
     accounts,
     db,
     effects,
+    erasure,
     follower_sync,
-    followers,
     jobs,
     kept,
     media,
@@ -159,10 +159,10 @@ def erase(rt: Runtime, context: JobContext) -> Again | None:
     now = context.clock()
     left_before = now - timedelta(days=rt.config.erase_after_unsubscribe)
     with db.reading(rt.engine) as session:
-        due = followers.due_for_erasure(session, left_before, ERASURES)
+        due = erasure.due(session, left_before, ERASURES)
     for account_id, follower_id in due:
         with db.writing(rt.engine) as session:
-            followers.forget(session, account_id, follower_id, rt.secret_key, now)
+            erasure.forget(session, account_id, follower_id, rt.secret_key, now)
     return Again() if len(due) == ERASURES else None
 
 
@@ -171,7 +171,7 @@ def erase_follower(rt: Runtime, context: JobContext) -> None:
     if context.account_id is None:
         return
     with db.writing(rt.engine) as session:
-        followers.forget(
+        erasure.forget(
             session,
             context.account_id,
             context.arguments["follower_id"],
