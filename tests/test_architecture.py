@@ -19,7 +19,7 @@ LIBRARIES = {
     "wechatpy": ("bot.wechat",),
     "requests": ("bot.wechat", "bot.runtime", "bot.serve", "bot.commands", "bot.demo", "bot.sandbox"),
     "flask": (
-        "bot.app", "bot.runtime", "bot.webhook", "bot.links", "bot.health", "bot.console", "bot.api",
+        "bot.app", "bot.serve", "bot.runtime", "bot.webhook", "bot.links", "bot.health", "bot.console", "bot.api",
         "bot.demo",
         "bot.sandbox",
     ),
