@@ -8,9 +8,11 @@ from outside our own deliveries. What may be left at all is ``budget.py``.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
 from bot import db
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
@@ -25,6 +27,8 @@ from bot.tables.jobs import kept
 
 RESERVED, SPENT = "reserved", "spent"
 CHUNK = 1000  # row ids in one IN list
+STATED_LATELY = timedelta(days=1)
+ROWS = 200  # followers charged a transaction: a push never waits longer than that takes
 
 _taken = mass_ledger.c.reserved + mass_ledger.c.spent
 
@@ -140,8 +144,8 @@ def opening(
 ) -> None:
     """State what was mass-sent this month before the account was connected; mass is allowed from now on.
 
-    ``sent_to_all`` messages count for every follower then present, each OpenID in ``open_ids`` for one
-    more. Stating the same again changes nothing; a higher number adds the difference.
+    ``sent_to_all`` messages count for every follower then present (``catch_up`` charges them), each
+    OpenID in ``open_ids`` for one more. Stating the same again changes nothing; a higher number adds the difference.
 
     Raises:
         Refused: a lower number than before, a repeated list, or OpenIDs we do not know.
@@ -266,36 +270,83 @@ def state_external(
     )
 
 
-def catch_up(session: Session, account_id: int, now: datetime) -> None:
-    """Charge this month's sends to all to followers we learnt of later but who were there before.
+def catch_up(engine: Engine, account_id: int, now: datetime) -> None:
+    """Charge this month's sends to all to everybody who was there, a few hundred a transaction.
 
-    A sync may find them long after the opening balance was stated. Planning calls this first.
+    Also to those we learnt of later: a sync may find them long after the send was stated. Planning
+    calls this first.
     """
-    month = month_of(now)
-    sends = session.execute(
-        sa.select(external_mass_sends).where(
-            external_mass_sends.c.account_id == account_id,
-            external_mass_sends.c.month == month,
-            external_mass_sends.c.audience == "all",
-            external_mass_sends.c.times > 0,
-        )
-    ).all()
-    if not sends:
-        return
+    with db.reading(engine) as session:
+        more = bool(_not_covered(session, account_id, now))
+    while more:
+        with db.writing(engine) as session:
+            more = charge_some(session, account_id, now)
+
+
+def catch_up_all(engine: Engine, now: datetime) -> None:
+    """``catch_up`` of every account."""
+    with db.reading(engine) as session:
+        known = session.execute(
+            sa.select(external_mass_sends.c.account_id)
+            .distinct()
+            .where(external_mass_sends.c.audience == "all")
+        ).scalars()
+        account_ids = list(known)
+    for account_id in account_ids:
+        catch_up(engine, account_id, now)
+
+
+def charge_some(session: Session, account_id: int, now: datetime) -> bool:
+    """One step of ``catch_up``; whether there is more to do."""
     in_turn(session, account_id)
-    newest = _newest_follower(session, account_id)
-    for send in sends:
-        if send.covered_to >= newest:
-            continue
-        was_there = sa.and_(
-            followers.c.id > send.covered_to, followers.c.id <= newest, _present(send.at)
-        )
-        _charge(session, account_id, was_there, month, send.times)
+    sends = _not_covered(session, account_id, now)
+    if not sends:
+        return False
+    send = sends[0]
+    pieces = (
+        sa.select(followers.c.id)
+        .where(followers.c.account_id == account_id, followers.c.id > send.covered_to)
+        .order_by(followers.c.id)
+        .limit(ROWS)
+    )
+    ids = list(session.execute(pieces).scalars())
+    _charge(
+        session,
+        account_id,
+        sa.and_(among(followers.c.id, ids), _present(send.at)),
+        send.month,
+        send.times,
+    )
+    session.execute(
+        sa.update(external_mass_sends)
+        .where(external_mass_sends.c.id == send.id)
+        .values(covered_to=ids[-1])
+    )
+    return True
+
+
+def _not_covered(session: Session, account_id: int, now: datetime) -> list[Any]:
+    """Sends to all, of this month or just stated, of which followers behind ``covered_to`` may not be charged yet."""
+    beyond = sa.exists().where(
+        followers.c.account_id == account_id, followers.c.id > external_mass_sends.c.covered_to
+    )
+    return list(
         session.execute(
-            sa.update(external_mass_sends)
-            .where(external_mass_sends.c.id == send.id)
-            .values(covered_to=newest)
-        )
+            sa.select(external_mass_sends)
+            .where(
+                external_mass_sends.c.account_id == account_id,
+                external_mass_sends.c.audience == "all",
+                external_mass_sends.c.times > 0,
+                sa.or_(
+                    external_mass_sends.c.month == month_of(now),
+                    # stated in the last minutes of its month, or of a month before
+                    external_mass_sends.c.stated_at > now - STATED_LATELY,
+                ),
+                beyond,
+            )
+            .order_by(external_mass_sends.c.id)
+        ).all()
+    )
 
 
 def unexplained(session: Session, account_id: int) -> list[str]:
@@ -402,7 +453,7 @@ def histogram(session: Session, account_id: int, month: str) -> dict[int, int]:
     return {left: found[left] for left in range(PER_FOLLOWER_AND_MONTH + 1)}
 
 
-def _newest_follower(session: Session, account_id: int) -> int:
+def newest_follower(session: Session, account_id: int) -> int:
     found = session.execute(
         sa.select(sa.func.max(followers.c.id)).where(followers.c.account_id == account_id)
     ).scalar()
@@ -491,11 +542,6 @@ def _add_external(
     at: datetime | None = None,
     total: int | None = None,
 ) -> None:
-    newest = _newest_follower(session, account_id)
-    moment = at or now
-    if audience == "all" and times > 0:
-        present = sa.and_(followers.c.id <= newest, _present(moment))
-        _charge(session, account_id, present, month, times)
     session.execute(
         sa.insert(external_mass_sends).values(
             account_id=account_id,
@@ -504,9 +550,9 @@ def _add_external(
             audience=audience,
             times=times,
             month=month,
-            at=moment,
+            at=at or now,
             total=total,
-            covered_to=newest,
+            covered_to=0,
             stated_by=by,
             stated_at=now,
         )

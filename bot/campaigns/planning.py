@@ -31,7 +31,7 @@ from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledg
 from bot.tables.followers import followers, reply_windows
 
 PAGE = 5000  # followers read and decided at once
-ROWS = 500  # deliveries a transaction: a push never waits longer than that takes
+ROWS = 200  # deliveries a transaction: a push never waits longer than that takes
 MASS = "mass"
 COLUMNS = [
     "account_id", "run_id", "follower_id", "status", "reason", "channel", "wave", "slot", "month", "at",
@@ -81,6 +81,7 @@ def start_due(engine: Engine, now: datetime) -> list[int]:
     The unique key on campaign and due time decides who starts it. After a pause of this program a
     repeating campaign catches up once, not once for every time it missed.
     """
+    ledger.catch_up_all(engine, now)
     with db.writing(engine) as session:
         due = session.execute(
             sa.select(campaigns)
@@ -120,14 +121,22 @@ def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
 
     1. A run that may not go on yet waits, with the reason; the next call looks again.
     2. The first call fixes month and upper follower id, so that planning ends.
-    3. Each page is decided on a snapshot and written in pieces of 500.
+    3. Each page is decided on a snapshot and written in pieces of a few hundred.
     4. At the end the totals are held against the approval; then the waves begin.
     """
+    with db.reading(engine) as session:
+        seen = _open_run(session, run_id)
+        if seen is None:
+            return False
+        # what takes long is read before the write turn is taken
+        newest = (
+            ledger.newest_follower(session, seen.account_id) if seen.last_follower_id is None else 0
+        )
+        totals = None if seen.planned_at is None else _totals(session, run_id)
+    ledger.catch_up(engine, seen.account_id, now)
     with db.writing(engine) as session:
-        run = session.execute(
-            sa.select(campaign_runs).where(campaign_runs.c.id == run_id)
-        ).one_or_none()
-        if run is None or run.status not in ("waiting", "planning"):
+        run = _open_run(session, run_id)
+        if run is None:
             return False
         account = accounts.by_id(session, run.account_id)
         campaign = definitions.by_id(session, run.campaign_id)
@@ -138,9 +147,12 @@ def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
             _wait(session, run_id, blocked)
             return False
         if run.planned_at is not None:
-            return _finish_planning(session, run, account, campaign, now)
+            if totals is None:
+                return True  # somebody else came to its end this very moment
+            _finish_planning(session, run, account, campaign, totals, now)
+            return False
         if run.last_follower_id is None:
-            run = _begin(session, run, now)
+            run = _begin(session, run, newest, now)
         elif run.status == "waiting":
             _go_on(session, run_id)
     return _plan_page(engine, run, account, campaign, now)
@@ -153,7 +165,7 @@ def forecast(session: Session, account: Account, campaign: Campaign, now: dateti
         Refused: the segment does not exist.
     """
     plan = _plan(session, account, campaign, campaign.content, now)
-    last = _newest(session, account.id)
+    last = ledger.newest_follower(session, account.id)
     channels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     after = 0
@@ -207,20 +219,21 @@ def sums(session: Session, run_id: int) -> dict[str, int]:
     return dict(found)
 
 
-def _begin(session: Session, run: Any, now: datetime) -> Any:
-    begun = session.execute(
+def _open_run(session: Session, run_id: int) -> Any | None:
+    return session.execute(
+        sa.select(campaign_runs).where(
+            campaign_runs.c.id == run_id, campaign_runs.c.status.in_(("waiting", "planning"))
+        )
+    ).one_or_none()
+
+
+def _begin(session: Session, run: Any, newest: int, now: datetime) -> Any:
+    return session.execute(
         sa.update(campaign_runs)
         .where(campaign_runs.c.id == run.id)
-        .values(
-            status="planning",
-            reason=None,
-            month=month_of(now),
-            last_follower_id=_newest(session, run.account_id),
-        )
+        .values(status="planning", reason=None, month=month_of(now), last_follower_id=newest)
         .returning(*campaign_runs.c)
     ).one()
-    ledger.catch_up(session, run.account_id, now)
-    return begun
 
 
 def _plan_page(
@@ -242,23 +255,39 @@ def _plan_page(
         reached = end
     if not done:
         return True
+    with db.reading(engine) as session:
+        totals = _totals(session, run.id)
+        first_wave = [] if plan.to_all_at_once else _canary(session, run.id)
     with db.writing(engine) as session:
         if not _move_cursor(session, run.id, reached, run.last_follower_id):
             return False
-        if not plan.to_all_at_once:
-            _mark_canary(session, run.id)
-        return _finish_planning(session, run, account, campaign, now)
+        session.execute(
+            sa.update(deliveries).where(among(deliveries.c.id, first_wave)).values(wave=CANARY_WAVE)
+        )
+        _finish_planning(session, run, account, campaign, totals, now)
+    return False
 
 
-def _finish_planning(
-    session: Session, run: Any, account: Account, campaign: Campaign, now: datetime
-) -> bool:
+def _totals(session: Session, run_id: int) -> tuple[int, int]:
+    """How many people a planned run has, and how many slots."""
     people, slots = session.execute(
         sa.select(
             sa.func.count(),
             sa.func.count(sa.case((deliveries.c.slot.is_not(None), 1))),
-        ).where(deliveries.c.run_id == run.id, deliveries.c.status == "planned")
+        ).where(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
     ).one()
+    return int(people), int(slots)
+
+
+def _finish_planning(
+    session: Session,
+    run: Any,
+    account: Account,
+    campaign: Campaign,
+    totals: tuple[int, int],
+    now: datetime,
+) -> None:
+    people, slots = totals
     values: dict[str, Any] = {"planned_at": run.planned_at or now}
     if people == 0:
         values |= {"status": "finished", "reason": None, "finished_at": now}
@@ -282,7 +311,6 @@ def _finish_planning(
     )
     if values["status"] == "finished":
         close_campaign(session, campaign.id)
-    return False
 
 
 def close_campaign(session: Session, campaign_id: int) -> None:
@@ -511,13 +539,14 @@ def _write(
         session.execute(sa.insert(deliveries).from_select(COLUMNS, rows))
 
 
-def _mark_canary(session: Session, run_id: int) -> None:
-    """Put a small, scattered part of each channel into the first wave; small runs have one wave only."""
+def _canary(session: Session, run_id: int) -> list[int]:
+    """Deliveries of the first wave: a small, scattered part of each channel; small runs have one wave only."""
     counts = session.execute(
         sa.select(deliveries.c.channel, sa.func.count())
         .where(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
         .group_by(deliveries.c.channel)
     ).all()
+    found: list[int] = []
     for channel, people in counts:
         size = canary_size(people)
         if size == 0:
@@ -533,15 +562,5 @@ def _mark_canary(session: Session, run_id: int) -> None:
             .order_by((deliveries.c.follower_id * 7919) % 10007, deliveries.c.follower_id)
             .limit(size)
         )
-        session.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.id.in_(chosen.scalar_subquery()))
-            .values(wave=CANARY_WAVE)
-        )
-
-
-def _newest(session: Session, account_id: int) -> int:
-    found = session.execute(
-        sa.select(sa.func.max(followers.c.id)).where(followers.c.account_id == account_id)
-    ).scalar()
-    return int(found or 0)
+        found += session.execute(chosen).scalars()
+    return found

@@ -244,6 +244,7 @@ def opening(tool: Tool, account: str, sent_to_all: int, file: Path | None) -> No
             after={"sent_to_all": sent_to_all, "listed": len(open_ids or ())},
             now=tool.now(),
         )
+    ledger.catch_up(tool.engine, found.id, tool.now())
     say(t("已记下，群发可以进行", "noted; mass messages may go out"))
 
 

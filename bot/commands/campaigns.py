@@ -222,6 +222,7 @@ def _step(verb: str, text: str, step: Callable[[Session, int, datetime], None]) 
                 account_id=found.id,
                 now=tool.now(),
             )
+        sending.skip_cancelled(tool.engine, tool.now())
         say(f"{name}: {verb} ✓")
 
     command = click.argument("account")(click.argument("name")(pass_tool(run)))

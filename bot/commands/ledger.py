@@ -144,6 +144,7 @@ def external(
             now=now,
         )
         left = ledger.unexplained(session, found.id)
+    ledger.catch_up(tool.engine, found.id, now)
     say(
         t(
             f"已记下；还有 {len(left)} 次没有说明" if left else "已记下，群发可以进行",
