@@ -1,0 +1,143 @@
+"""The demo brand: planted truth, the same every time, and a month that shows what a targeted campaign saves."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import sqlalchemy as sa
+from flask import Flask
+from pydantic import SecretStr
+
+from bot import accounts, db
+from bot.app import create_app
+from bot.campaigns import ledger
+from bot.clock import Clock
+from bot.config import Config
+from bot.demo import load, play, population
+from bot.demo.load import Stage
+from bot.kept import DatabaseStore
+from bot.overview import campaign_lines
+from bot.runtime import Runtime
+from bot.sandbox import control, inprocess
+from bot.sandbox.app import create_app as sandbox_app
+from bot.sandbox.platform import Platform
+from tests import factories
+
+BEGIN = factories.at("2025-11-01 08:00")
+SANDBOX = "http://sandbox.test"
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000])
+def test_the_planted_groups_have_their_sizes(size: int) -> None:
+    people = list(population.people(size, BEGIN))
+    share = size / population.FULL
+    weibo = [person for person in people if "微博来源" in person.tags]
+    likes = [person for person in people if "喜欢互动" in person.tags]
+    active = [person for person in people if "活动敏感" in person.tags]
+    both = [person for person in likes if "活动敏感" in person.tags]
+    assert len(people) == size
+    assert len({person.open_id for person in people}) == size
+    assert len(weibo) == 2_600 * share
+    assert sum(person.core for person in people) == 1_300 * share
+    assert (len(likes), len(active), len(both)) == (5_600 * share, 5_200 * share, 4_100 * share)
+    stores = Counter(person.scene for person in people if person.scene.startswith("store_"))
+    assert sum(stores.values()) == 8_200 * share
+    assert set(stores) == {f"store_{number:02d}" for number in range(1, 9)}
+
+
+def test_the_same_size_gives_the_same_people() -> None:
+    assert list(population.people(500, BEGIN)) == list(population.people(500, BEGIN))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(frozen_at=BEGIN)
+
+
+@pytest.fixture
+def platform(tmp_path: Path, clock: Clock) -> Platform:
+    return Platform(str(tmp_path / "sandbox.db"), clock)
+
+
+@pytest.fixture
+def rt(database_url: str, engine: sa.Engine, platform: Platform, clock: Clock) -> Iterator[Runtime]:
+    def http() -> requests.Session:
+        session = requests.Session()
+        inprocess.mount(session, SANDBOX, sandbox_app(platform))
+        return session
+
+    config = Config(
+        database_url=database_url,
+        secret_key=SecretStr(factories.SECRET_KEY),
+        base_url="http://product.test",
+    )
+    writer = db.GroupWriter(engine)
+    yield Runtime(config, engine, writer, clock, DatabaseStore(engine, clock), http=http)
+    writer.close()
+
+
+@pytest.fixture
+def product(rt: Runtime, platform: Platform) -> Flask:
+    app = create_app(rt.config, rt)
+    platform.deliver = inprocess.deliver_to(app)
+    return app
+
+
+@pytest.fixture
+def stage(rt: Runtime, platform: Platform) -> Stage:
+    return Stage(rt, SANDBOX, lambda name, words: control.handle(platform, name, "POST", words)[1])
+
+
+@pytest.mark.sqlite
+def test_loading_twice_changes_nothing(stage: Stage, product: Flask) -> None:
+    assert load.load(stage, "small", BEGIN) == 2_000
+    assert load.load(stage, "small", BEGIN) == 0
+
+
+@pytest.mark.sqlite
+@pytest.mark.slow  # two and a half weeks of two thousand followers, some 1,500 pushes
+def test_the_targeted_campaign_guides_more_people_for_fewer_slots(
+    stage: Stage,
+    rt: Runtime,
+    platform: Platform,
+    clock: Clock,
+    product: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(play, "DAYS", 20)  # both campaigns and their 48 hours; the rest adds days
+    load.load(stage, "small", BEGIN)
+    play.play(stage, platform, clock, product, "small", lambda _day: None)
+    with db.reading(rt.engine) as session:
+        account_id = accounts.get(session, load.SLUG).id
+        lines = {line.name: line for line in campaign_lines(session, account_id)}
+        assert ledger.check(session, account_id, "2025-11") == []
+    everybody, targeted = play.outcomes(stage, account_id)
+    for one in (everybody, targeted):
+        line = lines[one.name]
+        assert line.run_status == "finished"
+        assert sum(line.counts.values()) == one.planned
+    # planted: of the targeted about a quarter follow the link, of everybody two in a hundred
+    assert 0.18 < (targeted.guide_rate or 0) < 0.33
+    assert 0.01 < (everybody.guide_rate or 0) < 0.035
+    assert targeted.slots < targeted.delivered, "open windows are used before slots"
+    assert (targeted.slots_per_guided or 99) * 5 < (everybody.slots_per_guided or 0)
+    assert targeted.unfollows < everybody.unfollows
+    assert platform.refused(load.APP_ID) == [], "nothing was planned that the platform refuses"
+    charged = ledger_by_follower(rt, account_id)
+    for open_id, count in platform.mass_counts(load.APP_ID, "2025-11").items():
+        assert count <= charged[open_id] <= 4
+    assert next(label for label, _all, _some in play.told((everybody, targeted))).startswith("计划")
+
+
+def ledger_by_follower(rt: Runtime, account_id: int) -> dict[str, int]:
+    with db.reading(rt.engine) as session:
+        rows = session.execute(
+            sa.text(
+                "select open_id, reserved + spent from mass_ledger"
+                " join followers on followers.id = follower_id where mass_ledger.account_id = :account"
+            ),
+            {"account": account_id},
+        )
+        return {row[0]: row[1] for row in rows}
