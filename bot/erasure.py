@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from bot import followers
-from bot.clock import month_of
+from bot.clock import month_of, start_of_month
 from bot.db import Session, insert
 from bot.followers import Follower
 from bot.prepared import Prepared
@@ -130,6 +130,45 @@ def recall(
             session.execute(insert_first_slot.on_conflict_do_nothing())
         if row.opted_out:
             followers.opt_out(session, follower.id, now)
+            # told once: whoever subscribes again later must not be opted out by the next sync
+            session.execute(
+                sa.update(erased_slots)
+                .where(
+                    erased_slots.c.account_id == account_id,
+                    erased_slots.c.open_id_hash == hashed,
+                )
+                .values(opted_out=False)
+            )
+
+
+def recall_new(session: Session, account_id: int, secret_key: str, now: datetime) -> int:
+    """The same for everybody who became known this month, however: a sync finds followers too. How many."""
+    month = month_of(now)
+    erased = set(
+        session.execute(
+            sa.select(erased_slots.c.open_id_hash).where(
+                erased_slots.c.account_id == account_id,
+                sa.or_(erased_slots.c.month == month, erased_slots.c.opted_out),
+            )
+        ).scalars()
+    )
+    if not erased:
+        return 0
+    newcomers = session.execute(
+        sa.select(table.c.id, table.c.open_id).where(
+            table.c.account_id == account_id,
+            table.c.first_seen_at >= start_of_month(month),
+            table.c.subscribed,
+        )
+    ).all()
+    known = [
+        row.id for row in newcomers if keyed_hash(secret_key, account_id, row.open_id) in erased
+    ]
+    for follower_id in known:
+        follower = followers.by_id(session, account_id, follower_id)
+        if follower is not None:
+            recall(session, account_id, follower, secret_key, now)
+    return len(known)
 
 
 def _erased_key(column: sa.ColumnElement[int]) -> sa.ColumnElement[str]:

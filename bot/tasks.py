@@ -125,6 +125,8 @@ def sync_followers(rt: Runtime, context: JobContext) -> Again | None:
     progress = follower_sync.step(rt.engine, rt.wechat(account_id), sync_id, now)
     with db.writing(rt.engine) as session:
         jobs.progress(session, context.job_id, progress.done, progress.total)
+        if not progress.more:
+            erasure.recall_new(session, account_id, rt.secret_key, now)
     return Again() if progress.more else None
 
 

@@ -10,6 +10,7 @@ from bot import (
     accounts,
     backup,
     doctor,
+    erasure,
     follower_sync,
     migrate,
     operators,
@@ -272,6 +273,8 @@ def sync(tool: Tool, account: str, full: bool) -> None:
             if not progress.more:
                 break
             progress = follower_sync.step(tool.engine, wechat, progress.id, tool.now())
+    with tool.writing() as session:
+        erasure.recall_new(session, found.id, tool.secret_key, tool.now())
     if progress.error or progress.state == "failed":
         raise Failure(progress.error or t("同步失败", "the sync failed"))
     say(t("同步完成", "followers are in line"))

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from bot import db, erasure, events, outbox, rulebook
+from bot import followers as followers_module
 from bot.accounts import Account
 from bot.campaigns import ledger
 from bot.clock import month_of
@@ -139,3 +140,28 @@ def test_an_opt_out_survives_an_erasure(
             sa.select(followers.c.opted_out_at).where(followers.c.open_id == WHO)
         ).scalar_one()
     assert opted is not None
+
+
+def test_a_sync_that_finds_somebody_again_recalls_slots_and_opt_out_once(
+    lived: int, engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    with db.writing(engine) as session:
+        followers_module.opt_out(session, lived, now)
+    forget(engine, account, lived, now)
+    with db.writing(engine) as session:
+        new = factories.make_follower(session, account.id, 1, now=now)
+        factories.make_follower(session, account.id, 2, now=now)
+        assert erasure.recall_new(session, account.id, factories.SECRET_KEY, now) == 1
+    with db.writing(engine) as session:
+        found = followers_module.by_id(session, account.id, new)
+        assert found is not None
+        assert found.opted_out
+        spent = session.execute(
+            sa.select(mass_ledger.c.spent).where(mass_ledger.c.follower_id == new)
+        ).scalar_one()
+        assert spent == 1
+        followers_module.opt_in(session, new)
+        erasure.recall_new(session, account.id, factories.SECRET_KEY, now)
+        again = followers_module.by_id(session, account.id, new)
+        assert again is not None
+        assert not again.opted_out, "an old opt-out must not outlive a new subscription"
