@@ -25,7 +25,7 @@ from bot.wechat import tags as tags_gateway
 from bot.wechat import users as gateway
 from bot.wechat.client import WeChat
 
-CHUNK = 500  # rows a transaction, so that pushes never wait long for SQLite's one writer
+CHUNK = 200  # rows a transaction, so that pushes never wait long for SQLite's one writer
 STALE = timedelta(days=30)
 GIVE_UP = timedelta(days=2)  # an unfinished sync older than this is begun anew
 FEATURE = "users"
@@ -134,8 +134,8 @@ def _list_page(engine: sa.Engine, wechat: WeChat, row: Any, now: datetime) -> No
     for start in range(0, len(listed), CHUNK):
         with writing(engine) as session:
             _store_listed(session, row.account_id, listed[start : start + CHUNK], now)
-    with writing(engine) as session:
-        if listed and page.next_open_id:
+    if listed and page.next_open_id:
+        with writing(engine) as session:
             _change(
                 session,
                 row.id,
@@ -144,8 +144,10 @@ def _list_page(engine: sa.Engine, wechat: WeChat, row: Any, now: datetime) -> No
                 done=row.done + len(listed),
                 error=None,
             )
-            return
+        return
+    with reading(engine) as session:
         total = _count(session, row.account_id, row.started_at)
+    with writing(engine) as session:
         _change(session, row.id, state="reading", next_open_id="0", total=total, done=0, error=None)
 
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from bot import accounts, followers, logs
 from bot.db import Session, insert, reading, upsert, writing
 from bot.errors import Refused, WeChatError
+from bot.sql import among
 from bot.tables.followers import follower_tags, platform_tags, tags
 from bot.tables.followers import followers as followers_table
 from bot.tables.jobs import kept
@@ -28,6 +29,7 @@ from bot.wechat.client import WeChat
 SYSTEM_TAGS = (0, 1, 2)  # cannot be edited; 45058
 LEASE = timedelta(minutes=5)  # longer than any run of CALLS calls
 CALLS = 50
+ROWS = 200  # followers a transaction: a push never waits longer than that takes
 
 NAME_TOO_LONG = "标签名超过平台的 30 字节（约 10 个汉字），不能同步"
 TOO_MANY_TAGS = "平台每个公众号最多 100 个标签，这个标签没有同步"
@@ -64,16 +66,15 @@ def run(
             return False
         if not _take_lease(session, account_id, now):
             return False
-        _forget_who_left(session, account_id)
     try:
+        _forget_who_left(engine, account_id)
         with _learning_rights(engine, account_id):
             _make_missing(engine, wechat, account_id)
             left = _Left(calls)
             _walk(engine, wechat, account_id, now, left, adding=False)
             _walk(engine, wechat, account_id, now, left, adding=True)
             if left.calls > 0:
-                with writing(engine) as session:
-                    _write_errors(session, account_id, now)
+                _write_errors(engine, account_id, now)
             # without any success another run would only repeat the same refusals
             return left.calls <= 0 and left.told > 0
     except _NoRight:
@@ -177,15 +178,26 @@ def _take_lease(session: Session, account_id: int, now: datetime) -> bool:
     return session.execute(statement.returning(kept.c.key)).first() is not None
 
 
-def _forget_who_left(session: Session, account_id: int) -> None:
-    gone = sa.select(followers_table.c.id).where(
-        followers_table.c.account_id == account_id, followers_table.c.subscribed.is_(sa.false())
-    )
-    session.execute(
-        sa.delete(platform_tags).where(
-            platform_tags.c.account_id == account_id, platform_tags.c.follower_id.in_(gone)
+def _forget_who_left(engine: sa.Engine, account_id: int) -> None:
+    """The platform takes the tags off who leaves; a few hundred a transaction, as after a long silence."""
+    gone = (
+        sa.select(platform_tags.c.follower_id)
+        .distinct()
+        .join(followers_table, followers_table.c.id == platform_tags.c.follower_id)
+        .where(
+            platform_tags.c.account_id == account_id, followers_table.c.subscribed.is_(sa.false())
         )
     )
+    with reading(engine) as session:
+        ids = list(session.execute(gone).scalars())
+    for start in range(0, len(ids), ROWS):
+        # asked again: somebody may have come back meanwhile
+        still = sa.select(followers_table.c.id).where(
+            among(followers_table.c.id, ids[start : start + ROWS]),
+            followers_table.c.subscribed.is_(sa.false()),
+        )
+        with writing(engine) as session:
+            session.execute(sa.delete(platform_tags).where(platform_tags.c.follower_id.in_(still)))
 
 
 def _known_ids(engine: sa.Engine, account_id: int, names: Sequence[str]) -> dict[str, int | None]:
@@ -470,21 +482,22 @@ def _write_error(engine: sa.Engine, tag_id: int, text: str) -> None:
         session.execute(sa.update(tags).where(tags.c.id == tag_id).values(error=text))
 
 
-def _write_errors(session: Session, account_id: int, now: datetime) -> None:
+def _write_errors(engine: sa.Engine, account_id: int, now: datetime) -> None:
     """Say on each mirrored tag how many followers could not get it; clear it where all could."""
     missing = _missing_there(account_id, now).with_only_columns(
         follower_tags.c.tag_id, sa.func.count().label("people")
     )
-    people = {
-        row.tag_id: row.people for row in session.execute(missing.group_by(follower_tags.c.tag_id))
-    }
-    rows = session.execute(
-        sa.select(tags.c.id, tags.c.error).where(
-            tags.c.account_id == account_id, tags.c.wechat_id.is_not(None)
-        )
-    ).all()
-    for row in rows:
-        count = people.get(row.id, 0)
-        text = f"{count} 位粉丝没有同步：同步标签超过 20 个，或平台暂时拒绝" if count else None
-        if row.error != text and row.error != SYSTEM_TAG:
-            session.execute(sa.update(tags).where(tags.c.id == row.id).values(error=text))
+    with reading(engine) as session:
+        counted = session.execute(missing.group_by(follower_tags.c.tag_id))
+        people = {row.tag_id: row.people for row in counted}
+        rows = session.execute(
+            sa.select(tags.c.id, tags.c.error).where(
+                tags.c.account_id == account_id, tags.c.wechat_id.is_not(None)
+            )
+        ).all()
+    with writing(engine) as session:
+        for row in rows:
+            count = people.get(row.id, 0)
+            text = f"{count} 位粉丝没有同步：同步标签超过 20 个，或平台暂时拒绝" if count else None
+            if row.error != text and row.error != SYSTEM_TAG:
+                session.execute(sa.update(tags).where(tags.c.id == row.id).values(error=text))
