@@ -135,7 +135,7 @@ class Commands(click.Group):
                 t("数据库不可用：", "the database is unavailable: ") + reason[:200]
             ) from None
         except ModuleNotFoundError as problem:
-            if problem.name not in ("psycopg", "celery"):
+            if problem.name != "psycopg":
                 raise
             raise Failure(
                 t(
