@@ -120,7 +120,7 @@ def fill(engine: sa.Engine, count: int) -> int:
         )  # fmt: skip
         full = followers.c.id % 10 == 3
         for _ in range(4):
-            ledger._charge(session, account_id, full, "2025-03", 1)
+            ledger.charge(session, account_id, full, "2025-03", 1)
         segments.save(session, account_id, "大家", {"all": []}, NOW)
         definitions.save(
             session,

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from bot import accounts, db, jobs, migrate, overview
 from bot.accounts import Account
-from bot.campaigns import definitions, ledger
+from bot.campaigns import definitions, external_sends
 from bot.config import Config, sqlite_path
 from bot.db import Session
 from bot.errors import Refused
@@ -296,7 +296,7 @@ def _sending(session: Session, account: Account) -> list[Finding]:
                 f"mass is blocked until you say what was sent before: qunfen account opening {slug} --sent-to-all N",
             )
         )
-    for msg_id in ledger.unexplained(session, account.id):
+    for msg_id in external_sends.unexplained(session, account.id):
         found.append(
             Finding(
                 "wrong",

@@ -20,7 +20,7 @@ from bot.as_code.files import File
 from bot.as_code.plan import Plan, limits_after, order_after, plan
 from bot.as_code.pull import Existing, existing
 from bot.as_code.reading import Problem, Source, read
-from bot.campaigns import ledger
+from bot.campaigns import external_sends
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
@@ -185,7 +185,7 @@ def _write_account(
         changed = {k: v for k, v in wanted.secrets.items() if stored.get(k) != v}
         accounts.change(session, account_id, secret_key, {**values, **changed, "limits": limits})
     if wanted.opening is not None and not (prepared.account and prepared.account.opening_stated):
-        ledger.opening(session, account_id, wanted.opening, None, now, by="file")
+        external_sends.opening(session, account_id, wanted.opening, None, now, by="file")
     return account_id
 
 

@@ -8,35 +8,32 @@ may be killed anywhere, and whoever comes next goes on.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import accounts, db, registry
+from bot import accounts, db
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import budget, definitions, ledger
+from bot.campaigns import budget, candidates, definitions, external_sends, ledger
+from bot.campaigns.candidates import MASS, Plan
 from bot.campaigns.definitions import Campaign
-from bot.campaigns.reach import Candidate, Choice, Policy, choose
+from bot.campaigns.reach import Candidate, Choice
 from bot.campaigns.schedule import after_quiet, next_due
 from bot.campaigns.waves import CANARY_WAVE, REST_WAVE, canary_size
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
-from bot.followers import LONG_WINDOWS
 from bot.sql import among
-from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
-from bot.tables.followers import followers, reply_windows
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries
+from bot.tables.followers import followers
 
-PAGE = 5000  # followers read and decided at once
 ROWS = 200  # deliveries a transaction: a push never waits longer than that takes
-MASS = "mass"
 COLUMNS = [
     "account_id", "run_id", "follower_id", "status", "reason", "channel", "wave", "slot", "month", "at",
 ]  # fmt: skip
-COUNTS_FOR_CAP = ("planned", "sent", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +47,13 @@ class Forecast:
     reasons: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Everything deciding needs, read once a page."""
-
-    account: Account
-    campaign: Campaign
-    content: Mapping[str, Any]
-    audience: sa.ColumnElement[bool]
-    channels: Sequence[Any]
-    now: datetime
-    month: str
-
-    @property
-    def by_slots(self) -> bool:
-        """Whether mass takes a slot of each follower: on service accounts."""
-        allowed = budget.allowance(self.account.kind, self.account.verified)
-        return allowed is not None and allowed.per_follower_and_month is not None
-
-    @property
-    def to_all_at_once(self) -> bool:
-        """A subscription account's mass: one call to everybody or a tag, which nobody can be left out of."""
-        allowed = budget.allowance(self.account.kind, self.account.verified)
-        return MASS in self.campaign.channels and allowed is not None and not allowed.by_open_id
-
-
 def start_due(engine: Engine, now: datetime) -> list[int]:
     """Begin a run of every campaign that is due; the ids of all runs that ``plan_run`` has work for.
 
     The unique key on campaign and due time decides who starts it. After a pause of this program a
     repeating campaign catches up once, not once for every time it missed.
     """
-    ledger.catch_up_all(engine, now)
+    external_sends.catch_up_all(engine, now)
     with db.writing(engine) as session:
         due = session.execute(
             sa.select(campaigns)
@@ -133,7 +105,7 @@ def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
             ledger.newest_follower(session, seen.account_id) if seen.last_follower_id is None else 0
         )
         totals = None if seen.planned_at is None else _totals(session, run_id)
-    ledger.catch_up(engine, seen.account_id, now)
+    external_sends.catch_up(engine, seen.account_id, now)
     with db.writing(engine) as session:
         run = _open_run(session, run_id)
         if run is None:
@@ -164,20 +136,20 @@ def forecast(session: Session, account: Account, campaign: Campaign, now: dateti
     Raises:
         Refused: the segment does not exist.
     """
-    plan = _plan(session, account, campaign, campaign.content, now)
+    plan = candidates.read_plan(session, account, campaign, campaign.content, now)
     last = ledger.newest_follower(session, account.id)
     channels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     after = 0
     while True:
-        page = _candidates(session, plan, after, last)
+        page = candidates.next_page(session, plan, after, last)
         for candidate in page:
-            choice = _choose(plan, candidate)
+            choice = candidates.decide(plan, candidate)
             if choice.channel is not None:
                 channels[choice.channel] += 1
             else:
                 reasons[str(choice.reason)] += 1
-        if len(page) < PAGE:
+        if len(page) < candidates.PAGE:
             break
         after = page[-1].follower_id
     reached = sum(channels.values())
@@ -201,7 +173,7 @@ def block(session: Session, account: Account, channels: Sequence[str]) -> str | 
         return None
     if not account.opening_stated:
         return "opening_not_stated"
-    unknown = ledger.unexplained(session, account.id)
+    unknown = external_sends.unexplained(session, account.id)
     return f"unknown_external_send: {', '.join(unknown)}" if unknown else None
 
 
@@ -240,10 +212,12 @@ def _plan_page(
     engine: Engine, run: Any, account: Account, campaign: Campaign, now: datetime
 ) -> bool:
     with db.reading(engine) as session:
-        plan = replace(_plan(session, account, campaign, run.content, now), month=run.month)
-        page = _candidates(session, plan, run.planned_to, run.last_follower_id)
-    chosen = [(candidate, _choose(plan, candidate)) for candidate in page]
-    done = len(page) < PAGE
+        plan = replace(
+            candidates.read_plan(session, account, campaign, run.content, now), month=run.month
+        )
+        page = candidates.next_page(session, plan, run.planned_to, run.last_follower_id)
+    chosen = [(candidate, candidates.decide(plan, candidate)) for candidate in page]
+    done = len(page) < candidates.PAGE
     reached = run.planned_to
     for piece in _pieces(chosen):
         # the last piece of the last page carries the cursor to the end
@@ -363,121 +337,6 @@ def _go_on(session: Session, run_id: int) -> None:
     )
 
 
-def _plan(
-    session: Session,
-    account: Account,
-    campaign: Campaign,
-    content: Mapping[str, Any],
-    now: datetime,
-) -> _Plan:
-    where = segments.get(session, account.id, campaign.segment).where
-    known = registry.members("bot.channels")
-    return _Plan(
-        account=account,
-        campaign=campaign,
-        content=content,
-        audience=segments.clause(session, account.id, where, now),
-        channels=[known[name] for name in campaign.channels],
-        now=now,
-        month=month_of(now),
-    )
-
-
-def _candidates(session: Session, plan: _Plan, after: int, last: int) -> list[Candidate]:
-    """The next page of the audience, by follower id: an OFFSET would read everything before it again."""
-    rows = session.execute(
-        sa.select(followers.c.id, followers.c.opted_out_at)
-        .where(
-            followers.c.account_id == plan.account.id,
-            followers.c.id > after,
-            followers.c.id <= last,
-            plan.audience,
-        )
-        .order_by(followers.c.id)
-        .limit(PAGE)
-    ).all()
-    if not rows:
-        return []
-    first, end = rows[0].id, rows[-1].id
-    windows = _windows(session, plan, first, end)
-    taken = _taken(session, plan, first, end)
-    recent = _recent(session, plan, first, end)
-    return [
-        Candidate(
-            row.id,
-            opted_out=row.opted_out_at is not None,
-            windows=windows.get(row.id, ()),
-            slots_left=budget.left(*taken.get(row.id, (0, 0))),
-            recent_campaigns=recent.get(row.id, 0),
-        )
-        for row in rows
-    ]
-
-
-def _windows(
-    session: Session, plan: _Plan, first: int, last: int
-) -> dict[int, tuple[tuple[str, datetime, int], ...]]:
-    if "customer_service" not in plan.campaign.channels:
-        return {}
-    rows = session.execute(
-        sa.select(
-            reply_windows.c.follower_id,
-            reply_windows.c.opened_by,
-            reply_windows.c.expires_at,
-            reply_windows.c.left,
-        ).where(
-            reply_windows.c.follower_id.between(first, last),
-            reply_windows.c.account_id == plan.account.id,
-            reply_windows.c.opened_by.in_(LONG_WINDOWS),
-            reply_windows.c.expires_at > plan.now,
-            reply_windows.c.left > 0,
-        )
-    )
-    found: dict[int, tuple[tuple[str, datetime, int], ...]] = {}
-    for row in rows:
-        window = (row.opened_by, row.expires_at, row.left)
-        found[row.follower_id] = (*found.get(row.follower_id, ()), window)
-    return found
-
-
-def _taken(session: Session, plan: _Plan, first: int, last: int) -> dict[int, tuple[int, int]]:
-    if MASS not in plan.campaign.channels or not plan.by_slots:
-        return {}
-    rows = session.execute(
-        sa.select(mass_ledger.c.follower_id, mass_ledger.c.reserved, mass_ledger.c.spent).where(
-            mass_ledger.c.follower_id.between(first, last),
-            mass_ledger.c.month == plan.month,
-            mass_ledger.c.account_id == plan.account.id,
-        )
-    )
-    return {row.follower_id: (row.reserved, row.spent) for row in rows}
-
-
-def _recent(session: Session, plan: _Plan, first: int, last: int) -> dict[int, int]:
-    limits = plan.account.limits
-    if limits.cap_messages is None:
-        return {}
-    rows = session.execute(
-        sa.select(deliveries.c.follower_id, sa.func.count())
-        .where(
-            deliveries.c.follower_id.between(first, last),
-            deliveries.c.account_id == plan.account.id,
-            deliveries.c.status.in_(COUNTS_FOR_CAP),
-            deliveries.c.at > plan.now - timedelta(days=limits.cap_days or 1),
-        )
-        .group_by(deliveries.c.follower_id)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-def _choose(plan: _Plan, candidate: Candidate) -> Choice:
-    if plan.to_all_at_once:
-        # Nobody can be left out of such a call, so the truth is that all of them get it.
-        return Choice(channel=MASS)
-    policy = Policy(cap=plan.account.limits.cap_messages)
-    return choose(candidate, plan.channels, policy, plan.content, plan.now)
-
-
 def _pieces(
     chosen: Sequence[tuple[Candidate, Choice]],
 ) -> Iterator[Sequence[tuple[Candidate, Choice]]]:
@@ -499,7 +358,7 @@ def _move_cursor(session: Session, run_id: int, old: int, new: int) -> bool:
 
 
 def _write(
-    session: Session, plan: _Plan, run_id: int, piece: Sequence[tuple[Candidate, Choice]]
+    session: Session, plan: Plan, run_id: int, piece: Sequence[tuple[Candidate, Choice]]
 ) -> None:
     wants_slot = (
         {candidate.follower_id for candidate, choice in piece if choice.channel == MASS}
@@ -515,7 +374,7 @@ def _write(
         choice = decided
         if candidate.follower_id in wants_slot and candidate.follower_id not in has_slot:
             # another run took the last one since the snapshot
-            choice = _choose(plan, replace(candidate, slots_left=0))
+            choice = candidates.decide(plan, replace(candidate, slots_left=0))
         groups.setdefault((choice.channel, choice.reason), []).append(candidate.follower_id)
     for (channel, reason), ids in groups.items():
         slot = ledger.RESERVED if channel == MASS and plan.by_slots else None

@@ -1,4 +1,4 @@
-"""Due waves become outbox rows; pause, resume, cancel, preview. Nothing here calls WeChat.
+"""Due waves become outbox rows; previews. Nothing here calls WeChat.
 
 Each step is one short transaction that puts rows and marks their deliveries as handed over, so that a
 process killed in between neither forgets nor doubles anybody.
@@ -16,9 +16,10 @@ from bot import accounts, db, outbox, tracking
 from bot import content as contents
 from bot import followers as follower_rows
 from bot.accounts import Account
-from bot.campaigns import batches, definitions, ledger, planning
+from bot.campaigns import batches, definitions, planning, steering
 from bot.campaigns import status as statuses
 from bot.campaigns.budget import allowance, opens_at
+from bot.campaigns.candidates import MASS
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.schedule import after_quiet
 from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, REST_WAVE
@@ -31,7 +32,6 @@ from bot.tables.outbox import outbox as outbox_rows
 
 ROWS = 100  # personal messages a transaction: a push never waits longer than that takes
 IN_FLIGHT = 2000  # personal messages of a run in the outbox at once, so that a pause is felt soon
-MASS = planning.MASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) ->
             .order_by(campaign_runs.c.id)
         ).scalars()
         run_ids = list(due)
-    skip_cancelled(engine, now)
+    steering.skip_cancelled(engine, now)
     put = 0
     for run_id in run_ids:
         while True:
@@ -91,109 +91,6 @@ def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) ->
             if not more:
                 break
     return put
-
-
-def pause(session: Session, run_id: int, now: datetime, reason: str = "by_operator") -> None:
-    """Hand over nothing more. Takes effect between batches: what is in the outbox still goes.
-
-    Raises:
-        Refused: the run is not running.
-    """
-    run = _run(session, run_id)
-    statuses.check_run(run.status, "paused")
-    _set(session, run_id, {"status": "paused", "reason": reason}, run.status)
-
-
-def resume(session: Session, run_id: int, now: datetime) -> None:
-    """Go on with a paused run. After a failed canary this is an operator's word that the rest may go.
-
-    Raises:
-        Refused: the run is not paused, or its cause is not gone.
-    """
-    run = _run(session, run_id)
-    statuses.check_run(run.status, "running")
-    if run.status == "waiting":
-        raise Refused("还在等待审批，请先审批 (it waits for approval: approve it)")
-    account = accounts.by_id(session, run.account_id)
-    campaign = definitions.by_id(session, run.campaign_id)
-    blocked = planning.block(session, account, campaign.channels)
-    if blocked is not None:
-        raise Refused(statuses.explain(blocked))
-    if run.reason == "canary_failed":
-        session.execute(
-            sa.update(deliveries)
-            .where(_waiting(run_id), deliveries.c.wave == REST_WAVE)
-            .values(wave=REST_WAVE + 1)
-        )
-    _set(session, run_id, {"status": "running", "reason": None, "next_wave_at": now}, run.status)
-
-
-def cancel(session: Session, run_id: int, now: datetime) -> None:
-    """End a run, and take back what still waits in the outbox. ``skip_cancelled`` does the rest.
-
-    What is being sent, or was sent without an answer, keeps its course and its slot.
-
-    Raises:
-        Refused: the run has ended.
-    """
-    run = _run(session, run_id)
-    if run.status == "cancelled":
-        return
-    statuses.check_run(run.status, "cancelled")
-    ended = {"status": "cancelled", "reason": "by_operator", "finished_at": now}
-    _set(session, run_id, ended, run.status)
-    _take_back(
-        session,
-        "delivery",
-        sa.select(deliveries.c.id).where(
-            deliveries.c.run_id == run_id, deliveries.c.status == "planned"
-        ),
-    )
-    _take_back(
-        session,
-        "batch",
-        sa.select(mass_batches.c.id).where(
-            mass_batches.c.run_id == run_id, mass_batches.c.status == "sending"
-        ),
-    )
-    planning.close_campaign(session, run.campaign_id)
-
-
-def skip_cancelled(engine: Engine, now: datetime) -> int:
-    """Skip who of cancelled runs was not handed over, slots back, a few hundred a transaction; how many.
-
-    What was taken back from the outbox is settled as everything that comes back from it.
-    """
-    with db.reading(engine) as session:
-        left = sa.exists().where(_waiting(campaign_runs.c.id))
-        half = sa.exists().where(
-            mass_batches.c.run_id == campaign_runs.c.id, mass_batches.c.status == "planned"
-        )
-        runs = session.execute(
-            sa.select(campaign_runs.c.id, campaign_runs.c.account_id).where(
-                campaign_runs.c.status == "cancelled", sa.or_(left, half)
-            )
-        ).all()
-    skipped = 0
-    for run in runs:
-        more = True
-        while more:
-            with db.writing(engine) as session:
-                count, more = _skip_some(session, run, now)
-            skipped += count
-    return skipped
-
-
-def _skip_some(session: Session, run: Any, now: datetime) -> tuple[int, bool]:
-    ledger.in_turn(session, run.account_id)
-    half = batches.being_filled(session, run.id)
-    if half is not None:
-        batches.empty(session, half)
-        return 0, True
-    waiting = sa.select(deliveries.c.id).where(_waiting(run.id)).limit(ROWS)
-    ids = list(session.execute(waiting).scalars())
-    skip(session, run.account_id, among(deliveries.c.id, ids), "cancelled", now)
-    return len(ids), len(ids) == ROWS
 
 
 def preview(
@@ -236,22 +133,6 @@ def preview(
     )
 
 
-def skip(
-    session: Session,
-    account_id: int,
-    which: sa.ColumnElement[bool],
-    reason: str,
-    now: datetime,
-) -> None:
-    """End deliveries of one run as skipped with a reason, and give their slots back."""
-    ledger.release(session, account_id, which)
-    session.execute(
-        sa.update(deliveries)
-        .where(which)
-        .values(status="skipped", reason=reason, batch_id=None, at=now)
-    )
-
-
 def _step(
     session: Session, run_id: int, now: datetime, secret_key: str, base_url: str
 ) -> tuple[int, bool]:
@@ -270,15 +151,15 @@ def _step(
     blocked = planning.block(session, account, campaign.channels)
     if blocked is not None:
         if run.status == "running":
-            _set(session, run_id, {"status": "paused", "reason": blocked}, run.status)
+            steering.change(session, run_id, {"status": "paused", "reason": blocked}, run.status)
         return 0, False
     if run.status == "paused":
         if (run.reason or "").partition(":")[0] not in statuses.BLOCKS:
             return 0, False
-        _set(session, run_id, {"status": "running", "reason": None}, "paused")
+        steering.change(session, run_id, {"status": "running", "reason": None}, "paused")
     later = after_quiet(now, account.limits.quiet_hours)
     if later > now:
-        _set(session, run_id, {"next_wave_at": later}, "running")
+        steering.change(session, run_id, {"next_wave_at": later}, "running")
         return 0, False
     wave = _next_wave(session, run_id)
     if wave is None:
@@ -286,7 +167,9 @@ def _step(
     if wave == REST_WAVE:
         held = _canary_verdict(session, run_id, campaign.channels, now)
         if held == "failed":
-            _set(session, run_id, {"status": "paused", "reason": "canary_failed"}, "running")
+            steering.change(
+                session, run_id, {"status": "paused", "reason": "canary_failed"}, "running"
+            )
         if held is not None:
             return 0, False
     links = _links(session, campaign, now)
@@ -298,7 +181,7 @@ def _next_wave(session: Session, run_id: int) -> int | None:
     """The first wave in which anybody waits, or whose batch is not complete."""
     half = batches.being_filled(session, run_id)
     waiting = session.execute(
-        sa.select(sa.func.min(deliveries.c.wave)).where(_waiting(run_id))
+        sa.select(sa.func.min(deliveries.c.wave)).where(steering.waiting(run_id))
     ).scalar()
     found = [wave for wave in (waiting, half.wave if half else None) if wave is not None]
     return min(found, default=None)
@@ -308,7 +191,7 @@ def _waits(session: Session, run_id: int, wave: int, channel: str) -> bool:
     if channel == MASS and batches.being_filled(session, run_id, wave) is not None:
         return True
     found = sa.select(deliveries.c.id).where(
-        _waiting(run_id), deliveries.c.wave == wave, deliveries.c.channel == channel
+        steering.waiting(run_id), deliveries.c.wave == wave, deliveries.c.channel == channel
     )
     return session.execute(found.limit(1)).first() is not None
 
@@ -325,7 +208,7 @@ def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]
     if opens > send.now:
         if waiting == {MASS}:
             first = after_quiet(opens, send.account.limits.quiet_hours)
-            _set(session, send.run.id, {"next_wave_at": first}, "running")
+            steering.change(session, send.run.id, {"next_wave_at": first}, "running")
         return 0, False
     job = batches.Job(
         run=send.run,
@@ -354,7 +237,11 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
             followers.c.fields,
         )
         .join(followers, followers.c.id == deliveries.c.follower_id)
-        .where(_waiting(send.run.id), deliveries.c.channel == channel, deliveries.c.wave == wave)
+        .where(
+            steering.waiting(send.run.id),
+            deliveries.c.channel == channel,
+            deliveries.c.wave == wave,
+        )
         .order_by(deliveries.c.follower_id)
         .limit(ROWS)
     ).all()
@@ -399,7 +286,7 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
             .values(queued_at=send.now, at=send.now)
         )
     for reason, ids in skipped.items():
-        skip(session, send.account.id, among(deliveries.c.id, ids), reason, send.now)
+        steering.skip(session, send.account.id, among(deliveries.c.id, ids), reason, send.now)
     return len(queued), len(rows)
 
 
@@ -474,48 +361,7 @@ def _canary_verdict(
     return "wait" if waits or open_ else None
 
 
-def _take_back(session: Session, purpose: str, ids: sa.Select[Any]) -> None:
-    """Cancel outbox rows that nobody tried to send yet."""
-    session.execute(
-        sa.update(outbox_rows)
-        .where(
-            outbox_rows.c.purpose == purpose,
-            outbox_rows.c.purpose_id.in_(ids.scalar_subquery()),
-            outbox_rows.c.status == "waiting",
-            outbox_rows.c.unanswered_at.is_(None),
-        )
-        .values(status="cancelled")
-    )
-
-
-def _waiting(run_id: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        deliveries.c.run_id == run_id,
-        deliveries.c.status == "planned",
-        deliveries.c.queued_at.is_(None),
-    )
-
-
 def _blocked_by_machine() -> sa.ColumnElement[bool]:
     return sa.or_(
         *(campaign_runs.c.reason.startswith(word, autoescape=True) for word in statuses.BLOCKS)
     )
-
-
-def _run(session: Session, run_id: int) -> Any:
-    row = session.execute(
-        sa.select(campaign_runs).where(campaign_runs.c.id == run_id)
-    ).one_or_none()
-    if row is None:
-        raise Refused(f"there is no run {run_id}")
-    return row
-
-
-def _set(session: Session, run_id: int, values: Mapping[str, Any], old: str) -> None:
-    changed = session.execute(
-        sa.update(campaign_runs)
-        .where(campaign_runs.c.id == run_id, campaign_runs.c.status == old)
-        .values(**values)
-    )
-    if changed.rowcount != 1:
-        raise Refused("somebody else changed this run: look again")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from bot import accounts, operators
 from bot.accounts import Account
 from bot.as_code.document import secret_problem
-from bot.campaigns import definitions, ledger
+from bot.campaigns import definitions, external_sends
 from bot.commands.shared import (
     Commands,
     Failure,
@@ -234,7 +234,7 @@ def opening(tool: Tool, account: str, sent_to_all: int, file: Path | None) -> No
     open_ids = listed_open_ids(file) if file is not None else None
     with tool.writing() as session:
         found = accounts.get(session, account)
-        ledger.opening(session, found.id, sent_to_all, open_ids, tool.now(), by="cli")
+        external_sends.opening(session, found.id, sent_to_all, open_ids, tool.now(), by="cli")
         operators.audit(
             session,
             "account.opening",
@@ -244,7 +244,7 @@ def opening(tool: Tool, account: str, sent_to_all: int, file: Path | None) -> No
             after={"sent_to_all": sent_to_all, "listed": len(open_ids or ())},
             now=tool.now(),
         )
-    ledger.catch_up(tool.engine, found.id, tool.now())
+    external_sends.catch_up(tool.engine, found.id, tool.now())
     say(t("已记下，群发可以进行", "noted; mass messages may go out"))
 
 

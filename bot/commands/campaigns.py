@@ -8,7 +8,7 @@ import click
 import sqlalchemy as sa
 
 from bot import accounts, followers, operators, overview
-from bot.campaigns import definitions, sending
+from bot.campaigns import definitions, sending, steering
 from bot.campaigns.status import OPEN_RUNS, explain
 from bot.commands.shared import (
     Commands,
@@ -190,12 +190,12 @@ def _steps() -> None:
     texts = {
         "pause": (
             t("暂停正在进行的执行，批次之间生效。", "Pause the run under way, between batches."),
-            sending.pause,
+            steering.pause,
         ),
-        "resume": (t("恢复暂停的执行。", "Go on with a paused run."), sending.resume),
+        "resume": (t("恢复暂停的执行。", "Go on with a paused run."), steering.resume),
         "cancel": (
             t("取消执行，没发出的名额退回。", "Cancel the run; slots not used are given back."),
-            sending.cancel,
+            steering.cancel,
         ),
     }
     for verb, (text, step) in texts.items():
@@ -222,7 +222,7 @@ def _step(verb: str, text: str, step: Callable[[Session, int, datetime], None]) 
                 account_id=found.id,
                 now=tool.now(),
             )
-        sending.skip_cancelled(tool.engine, tool.now())
+        steering.skip_cancelled(tool.engine, tool.now())
         say(f"{name}: {verb} ✓")
 
     command = click.argument("account")(click.argument("name")(pass_tool(run)))

@@ -7,7 +7,7 @@ import click
 
 from bot import accounts, operators
 from bot.audiences import segments
-from bot.campaigns import ledger
+from bot.campaigns import external_sends, ledger
 from bot.clock import month_of, parse_moment
 from bot.commands.account import listed_open_ids
 from bot.commands.shared import (
@@ -55,7 +55,7 @@ def show(tool: Tool, account: str, month: str | None, as_json: bool) -> None:
     with tool.reading() as session:
         found = accounts.get(session, account)
         people = ledger.histogram(session, found.id, month)
-        unexplained = ledger.unexplained(session, found.id)
+        unexplained = external_sends.unexplained(session, found.id)
     if as_json:
         print_json(
             {
@@ -123,7 +123,7 @@ def external(
     with tool.writing() as session:
         found = accounts.get(session, account)
         where = {"tag": {"has": tag}}
-        ledger.state_external(
+        external_sends.state_external(
             session,
             found.id,
             went_to,
@@ -143,8 +143,8 @@ def external(
             after={"went_to": went_to, "tag": tag, "listed": len(open_ids or ()), "at": at},
             now=now,
         )
-        left = ledger.unexplained(session, found.id)
-    ledger.catch_up(tool.engine, found.id, now)
+        left = external_sends.unexplained(session, found.id)
+    external_sends.catch_up(tool.engine, found.id, now)
     say(
         t(
             f"已记下；还有 {len(left)} 次没有说明" if left else "已记下，群发可以进行",

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bot import accounts, db
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import definitions, ledger, planning, sending, settling
+from bot.campaigns import definitions, ledger, planning, sending, settling, steering
 from bot.campaigns.definitions import Campaign
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
@@ -111,8 +111,8 @@ class Play:
         return settling.collect(self.engine, self.now)
 
     def cancel(self, run_id: int) -> None:
-        self.write(lambda session: sending.cancel(session, run_id, self.now))
-        sending.skip_cancelled(self.engine, self.now)
+        self.write(lambda session: steering.cancel(session, run_id, self.now))
+        steering.skip_cancelled(self.engine, self.now)
         self.collect()
 
     def finished_event(self, msg_id: str, sent: int, status: str = "send success") -> bool:

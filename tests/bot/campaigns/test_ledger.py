@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from bot import accounts, db
 from bot.accounts import Account
-from bot.campaigns import ledger
+from bot.campaigns import external_sends, ledger
 from bot.errors import Refused
 from bot.tables.campaigns import deliveries, external_mass_sends, mass_ledger
 from bot.tables.followers import followers
@@ -21,7 +21,7 @@ MONTH = "2025-03"
 
 
 def charge(session: db.Session, account_id: int, now: datetime) -> None:
-    while ledger.charge_some(session, account_id, now):
+    while external_sends.charge_some(session, account_id, now):
         pass
 
 
@@ -34,7 +34,7 @@ def opening(
     *,
     by: str,
 ) -> None:
-    ledger.opening(session, account_id, to_all, listed, now, by=by)
+    external_sends.opening(session, account_id, to_all, listed, now, by=by)
     charge(session, account_id, now)
 
 
@@ -215,30 +215,34 @@ def test_a_send_from_elsewhere_is_explained_once(
             month=MONTH, at=now,
         )
     )  # fmt: skip
-    assert ledger.unexplained(session, account.id) == ["77"]
+    assert external_sends.unexplained(session, account.id) == ["77"]
     some = followers.c.id.in_(people[:2])
-    ledger.state_external(session, account.id, "tag", now, by="Bo", msg_id="77", members=some)
-    assert ledger.unexplained(session, account.id) == []
+    external_sends.state_external(
+        session, account.id, "tag", now, by="Bo", msg_id="77", members=some
+    )
+    assert external_sends.unexplained(session, account.id) == []
     assert slots(session, people[0], MONTH) == (0, 1, 1)
     assert slots(session, people[2], MONTH) == (0, 0, 0)
     with pytest.raises(Refused, match="explained already"):
-        ledger.state_external(session, account.id, "all", now, by="Bo", msg_id="77")
+        external_sends.state_external(session, account.id, "all", now, by="Bo", msg_id="77")
     with pytest.raises(Refused, match="MsgID"):
-        ledger.state_external(session, account.id, "all", now, by="Bo", msg_id="78")
+        external_sends.state_external(session, account.id, "all", now, by="Bo", msg_id="78")
 
 
 def test_a_send_made_elsewhere_can_be_recorded_by_hand(
     account: Account, people: list[int], now: datetime, session: db.Session
 ) -> None:
-    ledger.state_external(session, account.id, "all", now, by="Bo")
+    external_sends.state_external(session, account.id, "all", now, by="Bo")
     charge(session, account.id, now)
-    ledger.state_external(session, account.id, "none", now, by="Bo")
-    ledger.state_external(session, account.id, "listed", now, by="Bo", open_ids=[open_id(1)])
+    external_sends.state_external(session, account.id, "none", now, by="Bo")
+    external_sends.state_external(
+        session, account.id, "listed", now, by="Bo", open_ids=[open_id(1)]
+    )
     assert slots(session, people[0], MONTH) == (0, 2, 2)
     assert slots(session, people[1], MONTH) == (0, 1, 1)
     for wrong in ("tag", "listed", "everyone"):
         with pytest.raises(Refused):
-            ledger.state_external(session, account.id, wrong, now, by="Bo")
+            external_sends.state_external(session, account.id, wrong, now, by="Bo")
 
 
 def test_an_erased_follower_who_comes_back_keeps_the_charged_slots(

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bot import db
 from bot.audiences import segments
-from bot.campaigns import definitions, ledger, planning
+from bot.campaigns import candidates, definitions, external_sends, ledger, planning
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, external_mass_sends
 from bot.tables.followers import followers
@@ -131,7 +131,7 @@ def test_only_the_segment_is_planned(play: Play) -> None:
 def test_who_follows_after_planning_began_is_not_in_the_audience(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "PAGE", 5)  # several pages from 20 followers
+    monkeypatch.setattr(candidates, "PAGE", 5)  # several pages from 20 followers
     play.campaign()
     (run_id,) = play.start()
     assert planning.plan_run(play.engine, run_id, play.now)
@@ -144,7 +144,7 @@ def test_planning_goes_on_after_a_kill_at_any_transaction(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # small pages and pieces, so that there are many places to be killed at
-    monkeypatch.setattr(planning, "PAGE", 6)
+    monkeypatch.setattr(candidates, "PAGE", 6)
     monkeypatch.setattr(planning, "ROWS", 2)
     play.campaign()
     (run_id,) = play.start()
@@ -197,7 +197,7 @@ def test_a_slot_lost_since_the_snapshot_is_no_slot(
 ) -> None:
     play.write(lambda session: ledger.carry(session, play.account_id, play.people[0], MONTH, 4))
     # the snapshot still believed there was one
-    monkeypatch.setattr(planning, "_taken", lambda *_: {})
+    monkeypatch.setattr(candidates, "_taken", lambda *_: {})
     assert play.sums(play.planned()) == {"planned": 19, "skipped:no_slot": 1}
 
 
@@ -267,7 +267,9 @@ def test_mass_waits_until_the_opening_balance_is_stated(play: Play) -> None:
     run_id = play.planned()
     assert (play.run(run_id).status, play.run(run_id).reason) == ("waiting", "opening_not_stated")
     play.write(
-        lambda session: ledger.opening(session, play.account_id, 4, None, play.now, by="Ann")
+        lambda session: external_sends.opening(
+            session, play.account_id, 4, None, play.now, by="Ann"
+        )
     )
     play.plan(run_id)
     assert play.sums(run_id) == {"skipped:no_slot": 20}
@@ -293,7 +295,7 @@ def test_an_unexplained_send_from_elsewhere_blocks_mass(play: Play) -> None:
     run_id = play.planned()
     assert play.run(run_id).reason == "unknown_external_send: 77"
     play.write(
-        lambda session: ledger.state_external(
+        lambda session: external_sends.state_external(
             session, play.account_id, "all", play.now, by="Bo", msg_id="77"
         )
     )

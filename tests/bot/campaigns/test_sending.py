@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bot import db
 from bot.audiences import segments
-from bot.campaigns import definitions, ledger, sending
+from bot.campaigns import definitions, ledger, sending, steering
 from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import deliveries
@@ -148,11 +148,11 @@ def test_a_batch_whose_month_turned_in_the_outbox_is_planned_again(play: Play) -
 
 def test_pause_holds_the_rest_and_resume_lets_it_go(play: Play) -> None:
     run_id = play.planned()
-    play.write(lambda session: sending.pause(session, run_id, play.now))
+    play.write(lambda session: steering.pause(session, run_id, play.now))
     assert play.send() == 0
     with pytest.raises(Refused):
-        play.write(lambda session: sending.resume(session, 999, play.now))
-    play.write(lambda session: sending.resume(session, run_id, play.now))
+        play.write(lambda session: steering.resume(session, 999, play.now))
+    play.write(lambda session: steering.resume(session, run_id, play.now))
     assert play.send() == 1
 
 
@@ -164,9 +164,9 @@ def test_cancel_gives_back_what_was_not_sent(play: Play) -> None:
     assert play.send() == 0
     with db.reading(play.engine) as session:
         assert slots(session, play.people[0], MONTH) == (0, 0, 0)
-    play.write(lambda session: sending.cancel(session, run_id, play.now))
+    play.write(lambda session: steering.cancel(session, run_id, play.now))
     with pytest.raises(Refused):
-        play.write(lambda session: sending.resume(session, run_id, play.now))
+        play.write(lambda session: steering.resume(session, run_id, play.now))
 
 
 def test_cancel_takes_back_what_waits_in_the_outbox_and_leaves_what_is_being_sent(
@@ -200,7 +200,7 @@ def test_an_emergency_stop_pauses_and_going_on_resumes(play: Play) -> None:
     assert play.send() == 0
     assert (play.run(run_id).status, play.run(run_id).reason) == ("paused", "account_stopped")
     with pytest.raises(Refused):
-        play.write(lambda session: sending.resume(session, run_id, play.now))
+        play.write(lambda session: steering.resume(session, run_id, play.now))
     play.write(lambda session: session.execute(sa.update(accounts_table).values(stopped_at=None)))
     assert play.send() == 1
     assert play.run(run_id).status == "running"
@@ -255,7 +255,7 @@ def test_a_failed_canary_holds_the_rest_until_an_operator_says_otherwise(play: P
     assert play.send() == 0
     assert (play.run(run_id).status, play.run(run_id).reason) == ("paused", "canary_failed")
     assert play.sums(run_id) == {"failed": 100, "planned": 520}
-    play.write(lambda session: sending.resume(session, run_id, play.now))
+    play.write(lambda session: steering.resume(session, run_id, play.now))
     assert play.send() == 1
 
 

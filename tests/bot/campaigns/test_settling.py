@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot import db
-from bot.campaigns import ledger, settling
+from bot.campaigns import external_sends, settling
 from bot.errors import WeChatError
 from bot.tables.campaigns import campaigns, external_mass_sends
 from bot.tables.events import events
@@ -103,7 +103,7 @@ def test_a_result_that_overtakes_our_commit_is_settled_by_the_next_tick(play: Pl
     play.answer(receipt={"msg_id": "555", "repeated": False})
     assert not play.finished_event("555", 20)
     with db.reading(play.engine) as session:
-        assert ledger.unexplained(session, play.account_id) == []
+        assert external_sends.unexplained(session, play.account_id) == []
     play.collect()
     assert play.batches()[0].status == "finished"
     assert play.run(run_id).status == "finished"
@@ -114,11 +114,11 @@ def test_a_result_of_no_batch_of_ours_blocks_mass_until_it_is_explained(play: Pl
     assert not play.finished_event("999", 20)
     play.collect()
     with db.reading(play.engine) as session:
-        assert ledger.unexplained(session, play.account_id) == []
+        assert external_sends.unexplained(session, play.account_id) == []
     play.later(minutes=2)
     play.collect()
     with db.reading(play.engine) as session:
-        assert ledger.unexplained(session, play.account_id) == ["999"]
+        assert external_sends.unexplained(session, play.account_id) == ["999"]
     run_id = play.planned()
     assert play.run(run_id).reason == "unknown_external_send: 999"
 
@@ -131,7 +131,7 @@ def test_a_result_waits_while_a_mass_call_has_no_outcome(play: Play) -> None:
     play.later(minutes=5)
     play.collect()
     with db.reading(play.engine) as session:
-        assert ledger.unexplained(session, play.account_id) == []
+        assert external_sends.unexplained(session, play.account_id) == []
 
 
 def test_a_send_from_elsewhere_that_failed_blocks_nothing(play: Play) -> None:
@@ -139,7 +139,7 @@ def test_a_send_from_elsewhere_that_failed_blocks_nothing(play: Play) -> None:
     play.later(minutes=5)
     play.collect()
     with db.reading(play.engine) as session:
-        assert ledger.unexplained(session, play.account_id) == []
+        assert external_sends.unexplained(session, play.account_id) == []
     assert play.read(sa.select(external_mass_sends.c.audience)) == [("none",)]
 
 
