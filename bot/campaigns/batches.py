@@ -23,7 +23,7 @@ from bot.tables.followers import followers
 from bot.tables.jobs import installation
 
 # letters of a clientmsgid: at most 32 ASCII bytes; 12 of the installation, a dash, the batch id.
-# Source: wechat-platform.md 8.2, 8.6 (45067, read 2026-11)
+# Source: docs/wechat-limits.md 8 (45067, read 2026-11)
 PREFIX_KEY = "client_msg_id_prefix"
 PREFIX_BYTES = 6
 ROWS = 200  # deliveries a transaction: a push never waits longer than that takes

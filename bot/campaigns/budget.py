@@ -10,19 +10,19 @@ from bot.clock import month_of, next_month, start_of_month
 
 # Each follower of a verified service account receives at most 4 mass messages in a natural month,
 # website and API together; further ones silently fail for that follower.
-# Source: wechat-platform.md 8.4 (mark A: O1, O2, read 2026-11).
+# Source: docs/wechat-limits.md 8 (O1, O2, read 2026-11).
 PER_FOLLOWER_AND_MONTH = 4
 
 # The mass interface of a verified subscription account succeeds once a day, to all or to one tag.
-# Source: wechat-platform.md 8.4 (mark A: O1, read 2026-11).
+# Source: docs/wechat-limits.md 8 (O1, read 2026-11).
 SENDS_A_DAY = 1
 
-# Calls of mass/send and mass/sendall together. Source: wechat-platform.md 8.4 (mark A: O7; O1, O2).
+# Calls of mass/send and mass/sendall together. Source: docs/wechat-limits.md 8 (O7; O1, O2).
 CALLS_A_DAY = 100
 CALLS_A_MINUTE = 60
 
 # A job that starts in the last minutes may be counted in the next month; the platform does not say
-# which moment counts, so no mass call is made then. Source: our caution, architecture.md 5.2.
+# which moment counts, so no mass call is made then. Source: our caution.
 CLOSED_BEFORE_MONTH_END = timedelta(minutes=30)
 
 
@@ -42,7 +42,7 @@ SUBSCRIPTION = Allowance(None, SENDS_A_DAY, by_open_id=False)
 def allowance(kind: str, verified: bool) -> Allowance | None:
     """The allowance of an account kind; None: no mass interface at all (errcode 48001).
 
-    Source: wechat-platform.md 8.1 and 8.4, "unverified account" (mark A: O18, read 2026-11).
+    Source: docs/wechat-limits.md 8, "unverified account" (O18, read 2026-11).
     """
     if not verified:
         return None

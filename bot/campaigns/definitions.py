@@ -1,4 +1,4 @@
-"""Campaigns as an operator writes them (surface.md 5): check, save, approve, schedule, stop, archive.
+"""Campaigns as an operator writes them (docs/account-file.md): check, save, approve, schedule, stop, archive.
 
 Due runs are ``planning.py``; which status may follow which is ``status.py``.
 """
@@ -28,7 +28,7 @@ from bot.tables.campaigns import campaign_runs, campaigns
 from bot.tables.followers import tags
 
 Json = dict[str, Any]
-LATE = timedelta(minutes=10)  # a single time further in the past is an error (surface.md 5)
+LATE = timedelta(minutes=10)  # a single time further in the past is an error (docs/account-file.md)
 FILE_APPROVAL = {"file": True}  # an account file was reviewed: it counts as two people
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$", max_length=1024)]
 

@@ -13,7 +13,7 @@ from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_batc
 from bot.tables.events import events
 from bot.tables.followers import followers
 
-# an unfollow within so long after a message is put down to it. Source: product reference S0-04
+# an unfollow within so long after a message is put down to it. Source: our definition
 UNFOLLOW_WINDOW = timedelta(hours=48)
 BASE_DAYS = 14  # before the first send; their unfollows are what would have happened anyway
 

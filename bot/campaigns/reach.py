@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-# a skip has one reason, the first that holds (surface.md 7)
+# a skip has one reason, the first that holds
 REASONS = (
     "left",
     "opted_out",

@@ -32,11 +32,11 @@ ROWS = 200  # personal results a transaction
 ENDED = ("sent", "failed", "unknown", "expired", "cancelled")
 UNPLACED = "unplaced"
 EVENT_FIELDS = ("Status", "TotalCount", "FilterCount", "SentCount", "ErrorCount")
-# no window at all, or its messages used up. Source: wechat-platform.md 9.4 (read 2026-11)
+# no window at all, or its messages used up. Source: docs/wechat-limits.md 9 (read 2026-11)
 WINDOW_CLOSED = (45015, 45047)
 
 # group-send protection alone may hold a job for 30 minutes.
-# Source: wechat-platform.md 8.7 (mark A: O1, O3, read 2026-11)
+# Source: docs/wechat-limits.md 8 (O1, O3, read 2026-11)
 LATE = timedelta(minutes=45)
 ASK_AGAIN = timedelta(minutes=30)
 # an event we cannot place may belong to a batch whose receipt is not stored yet: wait that long
@@ -418,7 +418,7 @@ def _open_calls(session: Session, account_id: int) -> bool:
 def _failed(status: str, sent: int | None) -> bool:
     """Whether a whole send failed: ``send fail``, ``err(n)``, or nobody was sent to.
 
-    Source: wechat-platform.md 2.3 (read 2026-11).
+    Source: docs/wechat-limits.md 2 (read 2026-11).
     """
     lowered = status.strip().lower()
     return lowered.startswith("err") or lowered in ("send fail", "sendfail") or sent == 0

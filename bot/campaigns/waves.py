@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 # mass/send takes 2 to 10,000 OpenIDs; fewer than two is 40130.
-# Source: wechat-platform.md 8.2 and 8.7 (mark A/B, read 2026-11).
+# Source: docs/wechat-limits.md 8 (read 2026-11).
 SMALLEST_BATCH = 2
 LARGEST_BATCH = 10_000
 

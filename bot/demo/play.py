@@ -45,7 +45,7 @@ WORDS = (
 SCENES = ("store_01", "store_03", "store_05", "tb_card", "wb_bio", "mini_vip")
 TICKS = ("start", "waves", "outbox", "collect")
 # planted: of those a campaign reached, who opens the link, and who leaves because of it.
-# Source: product reference 5.5 and 5.6 (demo figures, not industry claims)
+# figures of the demo brand, not industry claims
 GUIDED_CORE, GUIDED_OTHERS, GUIDED_ALL = 0.36, 0.20, 0.020
 LEAVE_TARGETED, LEAVE_ALL, LEAVE_A_DAY = 0.0013, 0.0064, 0.0008
 

@@ -66,7 +66,7 @@ deliveries = sa.Table(
     sa.Column("run_id", sa.ForeignKey("campaign_runs.id"), nullable=False),
     follower_id(nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text),  # of a skip, one of surface.md section 7
+    sa.Column("reason", sa.Text),  # of a skip, one of bot.campaigns.reach.REASONS
     sa.Column("channel", sa.Text),
     sa.Column("wave", sa.Integer, nullable=False),  # 0 the canary, 1 the rest
     sa.Column("batch_id", BigId),
