@@ -74,3 +74,14 @@ def test_a_link_inside_the_documentation_leads_somewhere(path: Path) -> None:
     links = re.findall(r"\]\((?!https?://|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8"))
     lost = [link for link in links if not (path.parent / link).exists()]
     assert not lost
+
+
+def test_a_page_that_the_code_cites_is_there() -> None:
+    files = [path for name in ("bot", "handlers", "rules") for path in (ROOT / name).rglob("*.py")]
+    lost = {
+        f"{path.relative_to(ROOT)}: {cited}"
+        for path in files
+        for cited in re.findall(r"[\w/.-]+\.md\b", path.read_text(encoding="utf-8"))
+        if not cited.startswith("developers.weixin.qq.com/") and not (ROOT / cited).is_file()
+    }
+    assert not lost
