@@ -32,7 +32,7 @@ run: $(VENV)/installed
 	@$(BIN)/qunfen run --sandbox $(ARGS)
 
 test: $(DEV)
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: lint types floors test
 
