@@ -223,7 +223,10 @@ def _batches(platform: Platform, rows: list[Row], batches: Any, found: Found) ->
     found.none("batches submitted twice", twice)
     ours = {batch.client_msg_id for batch in batches}
     found.none("mass jobs without a batch", (c for c in platform.client_ids if c not in ours))
-    found.none("batches still open", (b for b in batches if b.status in ("planned", "sending", "submitted")))
+    found.none(
+        "batches still open",
+        (b for b in batches if b.status in ("planned", "sending", "submitted")),
+    )
     members: dict[int, set[str]] = defaultdict(set)
     for row in rows:
         if row.batch_id is not None and row.status in ("sent", "unknown"):
