@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
-from bot import accounts, db
+from bot import accounts, db, logs
 from bot.accounts import Account
 from bot.app import create_app
 from bot.clock import Clock
@@ -88,6 +88,12 @@ def _must_run(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"REQUIRE_ALL=1 and this was skipped: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _log_lines() -> None:
+    """They go to this test's standard error, whatever the last one did; a console's tracebacks take seconds to draw."""
+    logs.configure()
 
 
 @pytest.fixture(scope="session")
