@@ -18,6 +18,7 @@ from bot import accounts
 from bot.clock import start_of_day
 from bot.db import Session, insert, reading, writing
 from bot.errors import Invalid, Refused, WeChatError
+from bot.prepared import Prepared
 from bot.sql import shanghai_day
 from bot.tables.events import events
 from bot.tables.tracking import scenes
@@ -27,6 +28,12 @@ from bot.wechat.client import WeChat
 SHORTEST_SECONDS = 60
 FEATURE = "qrcodes"
 PIXELS = 12  # of one module in a PNG: about 400 pixels in all, sharp when printed small
+
+_TAGS_GIVEN = Prepared(
+    sa.select(scenes.c.tags).where(
+        scenes.c.account_id == sa.bindparam("account"), scenes.c.key == sa.bindparam("scene")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,3 +299,11 @@ def _scene(row: Any) -> Scene:
         expires_at=row.expires_at,
         error=row.error,
     )
+
+
+def tags_given(session: Session, account_id: int, key: str) -> list[str]:
+    """Names of the tags a QR scene gives; a scene nobody defined gives none."""
+    if not key:
+        return []
+    found = _TAGS_GIVEN.scalar(session, {"account": account_id, "scene": key})
+    return list(found or [])

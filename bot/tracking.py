@@ -9,20 +9,14 @@ import sqlalchemy as sa
 
 from bot import events
 from bot.db import Session, insert_first
-from bot.prepared import Prepared
 from bot.secrets import sign, signed
 from bot.tables.campaigns import campaigns
 from bot.tables.followers import followers
-from bot.tables.tracking import clicks, links, scenes
+from bot.tables.tracking import clicks, links
 
 EVERYBODY = 0  # the follower id of a shared link, in mass content
 _SIGNATURE = 8  # bytes; a guess hits once in 10^19
 _NUMBER = 8
-_SCENE_TAGS = Prepared(
-    sa.select(scenes.c.tags).where(
-        scenes.c.account_id == sa.bindparam("account"), scenes.c.key == sa.bindparam("scene")
-    )
-)
 
 # requests that no follower made; lower case parts of the user agent
 _BOTS = ("bot", "spider", "crawler", "curl/", "python-requests", "wget/", "headless", "preview")
@@ -114,14 +108,6 @@ def link(session: Session, link_id: int) -> Link | None:
     """The link with this id, or None."""
     row = session.execute(sa.select(links).where(links.c.id == link_id)).one_or_none()
     return Link(row.id, row.account_id, row.campaign_id, row.name, row.target) if row else None
-
-
-def scene_tags(session: Session, account_id: int, scene: str) -> list[str]:
-    """Names of the tags a QR scene gives; a scene nobody defined gives none."""
-    if not scene:
-        return []
-    found = _SCENE_TAGS.scalar(session, {"account": account_id, "scene": scene})
-    return list(found or [])
 
 
 def noise_of(headers: Mapping[str, str], method: str) -> str | None:

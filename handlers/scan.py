@@ -1,6 +1,6 @@
 """A follower scanned a parameter QR code: the last touch, the code's tags, one minute."""
 
-from bot import events, followers, tags, tracking
+from bot import events, followers, scenes, tags
 from bot.db import Session
 from bot.facts import facts_of
 from bot.inbox import Push
@@ -19,6 +19,6 @@ def handle(session: Session, push: Push) -> Facts:
         session, account.id, follower.id, "scan", message.sent_at, key=scene, caused_by=push.id
     )
     facts = facts_of(session, push, follower, scene=scene)
-    names = tracking.scene_tags(session, account.id, scene)
+    names = scenes.tags_given(session, account.id, scene)
     tags.add(session, account.id, follower.id, names, f"scene:{scene}", push.received_at, push.id)
     return facts

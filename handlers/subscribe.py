@@ -1,6 +1,6 @@
 """Somebody follows, perhaps through a parameter QR code: first source, the code's tags, one minute."""
 
-from bot import events, followers, tags, tracking
+from bot import events, followers, scenes, tags
 from bot.db import Session
 from bot.facts import facts_of
 from bot.inbox import Push
@@ -24,6 +24,6 @@ def handle(session: Session, push: Push) -> Facts:
         caused_by=push.id,
     )
     facts = facts_of(session, push, follower, scene=scene)
-    names = tracking.scene_tags(session, account.id, scene)
+    names = scenes.tags_given(session, account.id, scene)
     tags.add(session, account.id, follower.id, names, f"scene:{scene}", push.received_at, push.id)
     return facts
