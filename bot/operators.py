@@ -11,23 +11,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.engine import Engine
 
-from bot import db
+from bot import db, rights
 from bot.db import Session, insert_first
 from bot.errors import Invalid, Refused
 from bot.tables.operators import audit as audit_table
 from bot.tables.operators import operators
 
-# role -> its name in the console
-ROLES = {
-    "operator": {"zh": "运营", "en": "Operator"},
-    "lead": {"zh": "运营主管", "en": "Lead"},
-    "agent": {"zh": "客服", "en": "Agent"},
-    "channel": {"zh": "渠道负责人", "en": "Channel owner"},
-    "requester": {"zh": "市场部", "en": "Requester"},
-    "developer": {"zh": "开发", "en": "Developer"},
-    "admin": {"zh": "管理员", "en": "Administrator"},
-    "viewer": {"zh": "只读", "en": "Viewer"},
-}
+ROLES = {name: dict(role.label) for name, role in rights.ROLES.items()}
 SHORTEST = 8  # characters of a password
 LONGEST = 200  # argon2 is fed no more, so that a login costs the same whatever is sent
 # failed logins within ten minutes before a name, or an address, has to wait

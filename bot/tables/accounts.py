@@ -59,4 +59,10 @@ menus = sa.Table(
     sa.Column("published", Json),  # what the platform was last told
     sa.Column("published_at", UtcDateTime),
     sa.Column("error", sa.Text),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("changed_by", sa.Text),
+    sa.Column("publish_at", UtcDateTime),  # scheduled; cleared when done
+    sa.Column("publish_by", sa.Text),
+    # what an operator is editing, with the version it began from; null: nothing
+    sa.Column("draft", Json),
 )

@@ -30,9 +30,18 @@ followers = sa.Table(
     sa.Column("tester", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("synced_at", UtcDateTime),
     sa.Column("erased_at", UtcDateTime),
+    sa.Column("remark_search", sa.Text),  # the remark folded, a space, the initials of its pinyin
     sa.UniqueConstraint("account_id", "open_id"),
     sa.Index("ix_followers_account_subscribed", "account_id", "subscribed", "id"),
     sa.Index("ix_followers_unsubscribed", "unsubscribed_at"),
+    sa.Index("ix_followers_first_scene", "account_id", "first_scene", "subscribed_at"),
+    sa.Index(
+        "ix_followers_remark",
+        "account_id",
+        "remark_search",
+        sqlite_where=sa.text("remark_search IS NOT NULL"),
+        postgresql_where=sa.text("remark_search IS NOT NULL"),
+    ),
 )
 
 tags = sa.Table(
@@ -47,6 +56,8 @@ tags = sa.Table(
     sa.Column("expires_after_days", sa.Integer),
     sa.Column("error", sa.Text),  # why it cannot be mirrored
     sa.Column("archived_at", UtcDateTime),
+    sa.Column("people", sa.Integer),  # how many have it, counted at
+    sa.Column("counted_at", UtcDateTime),
     sa.UniqueConstraint("account_id", "name"),
 )
 

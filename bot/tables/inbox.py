@@ -25,6 +25,7 @@ inbound = sa.Table(
     sa.Column("milliseconds", sa.Float),
     sa.Column("error", sa.Text),
     sa.Column("deliveries", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("unmatched", sa.Boolean),  # a text no rule answered; null: anything else
     sa.CheckConstraint("status in ('new', 'done', 'failed')", name="status"),
     sa.Index("ix_inbound_account_id", "account_id", "id"),
     sa.Index("ix_inbound_follower", "follower_id", "id"),
@@ -35,4 +36,45 @@ inbound = sa.Table(
         sqlite_where=sa.text("status = 'failed'"),
         postgresql_where=sa.text("status = 'failed'"),
     ),
+    sa.Index(
+        "ix_inbound_unmatched",
+        "account_id",
+        "id",
+        sqlite_where=sa.text("unmatched"),
+        postgresql_where=sa.text("unmatched"),
+    ),
+)
+
+# pictures and voices followers sent, fetched when somebody looks: the platform keeps them three days
+inbound_media = sa.Table(
+    "inbound_media",
+    metadata,
+    sa.Column("push_id", sa.ForeignKey("inbound.id"), primary_key=True),
+    account_id(),
+    sa.Column("type", sa.Text, nullable=False),  # MIME
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("fetched_at", UtcDateTime, nullable=False),
+)
+
+# what agents have read and who takes care; a row is made by the first agent who looks
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("follower_id", sa.ForeignKey("followers.id"), primary_key=True),
+    account_id(),
+    sa.Column("read_to", sa.BigInteger, nullable=False),  # push id
+    sa.Column("agent", sa.Text),  # the operator who took it
+    sa.Column("closed_at", UtcDateTime),
+    sa.Index("ix_conversations_account", "account_id", "agent"),
+)
+
+canned_answers = sa.Table(
+    "canned_answers",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.UniqueConstraint("account_id", "title"),
 )

@@ -36,6 +36,15 @@ kept = sa.Table(
     sa.Column("expires_at", UtcDateTime),
 )
 
+# how far a job has read an append-only table
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
 # what belongs to this installation and must not be lost: the prefix of clientmsgids
 installation = sa.Table(
     "installation",

@@ -22,6 +22,9 @@ scenes = sa.Table(
     sa.Column("expires_at", UtcDateTime),
     sa.Column("error", sa.Text),
     sa.Column("archived_at", UtcDateTime),
+    sa.Column("reply", Json),  # the Content a scan is answered with where no rule answers
+    sa.Column("cost", sa.Float),  # yuan spent on it: placing, printing
+    sa.Column("created_at", UtcDateTime),
     sa.UniqueConstraint("account_id", "key"),
 )
 
