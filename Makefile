@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 JOBS ?= 2
-LOCK := pyproject.toml constraints.txt
+LOCK := pyproject.toml constraints.txt frontend/package-lock.json frontend/assets.toml frontend/hatch_build.py
 # browser tests need the large extra e2e: only where there is a browser to drive
 CHROMIUM := $(or $(TEST_CHROMIUM),$(shell command -v chromium))
 DEV := $(VENV)/installed-dev$(if $(CHROMIUM),-e2e)
