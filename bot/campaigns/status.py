@@ -164,4 +164,4 @@ def _check(
     for pair in ((old, new), (old, "*"), ("*", new)):
         if pair in refusals:
             raise Refused(refusals[pair])
-    raise Refused(f"{old} → {new}")
+    raise Refused(f"{old} does not become {new}")
