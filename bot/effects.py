@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from bot import content, events, followers, jobs, media, outbox, tags
+from bot import content, events, followers, jobs, media, outbox, scenes, tags
 from bot.db import Session
 from bot.errors import Refused
 from bot.inbox import Push
@@ -68,7 +68,32 @@ def carry_out(
                 events.record(
                     session, account_id, follower_id, effect.event, now, caused_by=push.id
                 )
+    if facts.scene and not facts.handed_over and _answers_nothing(decision):
+        passive, note = _scene_reply(session, push, facts, fields)
+        notes += [note] if note else []
     return passive, notes
+
+
+def _answers_nothing(decision: Decision) -> bool:
+    return not any(isinstance(effect, Reply | HandOver) for effect in decision.effects)
+
+
+def _scene_reply(
+    session: Session, push: Push, facts: Facts, fields: Mapping[str, Any]
+) -> tuple[Json | None, str]:
+    """What the scanned code itself answers, and the note that says so; (None, "") where it has no reply."""
+    template = scenes.reply_of(session, push.account.id, facts.scene)
+    if template is None:
+        return None, ""
+    try:
+        ready = ready_content(session, push.account.id, template, fields)
+    except Refused as problem:
+        return None, str(problem)
+    if push.passive:
+        return ready, f"no rule replied: the QR code '{facts.scene}' answered with its own reply"
+    if _send_in_window(session, push, facts, ready):
+        return None, f"no rule replied: the reply of the QR code '{facts.scene}' was sent"
+    return None, "a further reply was not sent: no reply window is open"
 
 
 def send_later(session: Session, account_id: int, arguments: Mapping[str, Any], now: Any) -> str:

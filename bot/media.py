@@ -16,6 +16,7 @@ from bot.wechat import media as material
 from bot.wechat.client import WeChat
 
 UPLOAD_LIMIT = 20  # files a call of ``upload_pending``; a job step must stay under a minute
+LOGO = "logo"  # stands in the middle of QR codes; the platform never gets it
 
 log = logs.get()
 
@@ -54,7 +55,10 @@ def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: date
         sa.select(media.c.id, media.c.account_id, media.c.kind, media.c.name, media.c.data)
         .join(accounts, accounts.c.id == media.c.account_id)
         .where(
-            media.c.media_id.is_(None), media.c.error.is_(None), accounts.c.archived_at.is_(None)
+            media.c.media_id.is_(None),
+            media.c.error.is_(None),
+            media.c.kind != LOGO,
+            accounts.c.archived_at.is_(None),
         )
         .order_by(media.c.id)
         .limit(UPLOAD_LIMIT)

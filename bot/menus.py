@@ -21,6 +21,7 @@ from bot.wechat import menu as gateway
 from bot.wechat.client import WeChat
 
 FEATURE = "menu"
+PUBLISH = "publish_menu"  # the job that tells the platform
 MOST_HOSTS = 3  # all personal menus together, 65316
 MOST_PERSONAL = 50  # our own bound: each is a call at every change, and 2,000 a day are allowed
 

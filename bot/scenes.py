@@ -6,7 +6,9 @@ Source: docs/wechat-limits.md 6 (QR code service of MudWechat, FlurlHttpClient; 
 """
 
 import io
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,12 +16,12 @@ from typing import Any
 import segno
 import sqlalchemy as sa
 
-from bot import accounts
+from bot import accounts, content
 from bot.clock import start_of_day
 from bot.db import Session, insert, reading, writing
 from bot.errors import Invalid, Refused, WeChatError
 from bot.prepared import Prepared
-from bot.sql import shanghai_day
+from bot.sql import matches_wildcard, shanghai_day
 from bot.tables.events import events
 from bot.tables.tracking import scenes
 from bot.wechat import qrcodes as gateway
@@ -27,10 +29,22 @@ from bot.wechat.client import WeChat
 
 SHORTEST_SECONDS = 60
 FEATURE = "qrcodes"
+MAKE = "make_scenes"  # the job that makes what was never made
+KEY = re.compile(r"[A-Za-z0-9_\-.:]{1,64}")
+LONGEST_NAME = 60  # characters, of a group too
+MOST_TAGS = 20
+MOST_COST = 1_000_000_000.0  # yuan
+# Source: docs/wechat-limits.md 6: permanent codes of an account, for ever
+MOST_PERMANENT = 100_000
 PIXELS = 12  # of one module in a PNG: about 400 pixels in all, sharp when printed small
 
 _TAGS_GIVEN = Prepared(
     sa.select(scenes.c.tags).where(
+        scenes.c.account_id == sa.bindparam("account"), scenes.c.key == sa.bindparam("scene")
+    )
+)
+_REPLY = Prepared(
+    sa.select(scenes.c.reply).where(
         scenes.c.account_id == sa.bindparam("account"), scenes.c.key == sa.bindparam("scene")
     )
 )
@@ -50,6 +64,9 @@ class Scene:
     made_at: datetime | None
     expires_at: datetime | None
     error: str | None
+    reply: Mapping[str, Any] | None = None
+    cost: float | None = None
+    created_at: datetime | None = None
 
     def status(self, now: datetime) -> str:
         """``failed``, ``missing`` (not made yet), ``expired`` or ``ready``."""
@@ -83,15 +100,27 @@ def save(
     permanent: bool = True,
     expire_seconds: int | None = None,
     tags: Sequence[str] = (),
+    reply: Mapping[str, Any] | None = None,
+    cost: float | None = None,
+    now: datetime | None = None,
 ) -> int:
     """Store a scene, new or changed; returns its id. A code of another kind or length is made anew.
 
+    ``reply`` is the Content that answers a scan which no rule answers; ``cost`` is in yuan.
+
     Raises:
-        Invalid: the key or the length is beyond what the platform takes.
+        Invalid: the key or the length is beyond what the platform takes, or a value is not allowed.
         Refused: a permanent code became temporary; the printed one would go on working.
     """
-    if not 1 <= len(key) <= gateway.MAX_SCENE or "*" in key:
-        raise Invalid("key", "must have 1 to 64 characters and no *")
+    if not KEY.fullmatch(key):
+        raise Invalid("key", "must have 1 to 64 letters, digits and _ - . :")
+    for field, text, least in (("name", name, 1), ("group", group, 0)):
+        if not least <= len(text) <= LONGEST_NAME or not text.isprintable():
+            raise Invalid(field, f"must have {least} to {LONGEST_NAME} characters")
+    if len(tags) > MOST_TAGS:
+        raise Invalid("tags", f"at most {MOST_TAGS} tags")
+    if cost is not None and not (math.isfinite(cost) and 0 <= cost <= MOST_COST):
+        raise Invalid("cost", "must be a number from 0 up")
     if permanent and expire_seconds is not None:
         raise Invalid("expire_seconds", "a permanent code does not expire")
     if (
@@ -109,6 +138,8 @@ def save(
         "permanent": permanent,
         "expire_seconds": seconds,
         "tags": list(tags),
+        "reply": content.parse(reply, "reply") if reply else None,
+        "cost": cost,
         "archived_at": None,
     }
     old = _find(session, account_id, key)
@@ -117,7 +148,8 @@ def save(
             raise Refused(f"二维码「{key}」已经是永久的，平台不能收回；请换一个 key")
         nothing = dict.fromkeys(("ticket", "url", "made_at", "expires_at", "error"))
         values |= nothing
-    statement = insert(session, scenes).values(account_id=account_id, key=key, **values)
+    row = {"account_id": account_id, "key": key, "created_at": now, **values}
+    statement = insert(session, scenes).values(**row)
     statement = statement.on_conflict_do_update(index_elements=["account_id", "key"], set_=values)
     return int(session.execute(statement.returning(scenes.c.id)).scalar_one())
 
@@ -129,7 +161,74 @@ def every(session: Session, account_id: int) -> list[Scene]:
         .where(scenes.c.account_id == account_id, scenes.c.archived_at.is_(None))
         .order_by(scenes.c.group, scenes.c.key)
     )
-    return [_scene(row) for row in rows]
+    return [scene_of(row) for row in rows]
+
+
+def visible(patterns: Sequence[str] | None) -> sa.ColumnElement[bool]:
+    """The scenes a channel owner is limited to: keys that match a pattern (``*`` is anything). None: all."""
+    if patterns is None:
+        return sa.true()
+    return sa.or_(sa.false(), *(matches_wildcard(scenes.c.key, each) for each in patterns))
+
+
+def may_see(patterns: Sequence[str] | None, key: str) -> bool:
+    """The same of one key."""
+    return patterns is None or any(
+        re.fullmatch(".*".join(map(re.escape, each.split("*"))), key, re.DOTALL)
+        for each in patterns
+    )
+
+
+def change_many(
+    session: Session,
+    account_id: int,
+    keys: Iterable[str],
+    *,
+    group: str | None = None,
+    tags: Sequence[str] | None = None,
+) -> int:
+    """Set the group, or add tags, of several scenes; how many there were.
+
+    Raises:
+        Invalid: the group or the number of tags is not allowed.
+    """
+    changed = 0
+    for key in keys:
+        row = _find(session, account_id, key)
+        if row is None or row.archived_at is not None:
+            continue
+        values: dict[str, Any] = {}
+        if group is not None:
+            if len(group) > LONGEST_NAME or not group.isprintable():
+                raise Invalid("group", f"must have 0 to {LONGEST_NAME} characters")
+            values["group"] = group
+        if tags is not None:
+            values["tags"] = list(dict.fromkeys([*row.tags, *tags]))
+            if len(values["tags"]) > MOST_TAGS:
+                raise Invalid("tags", f"at most {MOST_TAGS} tags")
+        _change(session, row.id, **values)
+        changed += 1
+    return changed
+
+
+def groups(session: Session, account_id: int, patterns: Sequence[str] | None = None) -> list[str]:
+    """The groups in use, in order; without the nameless one."""
+    found = sa.select(scenes.c.group.distinct()).where(
+        scenes.c.account_id == account_id,
+        scenes.c.archived_at.is_(None),
+        scenes.c.group != "",
+        visible(patterns),
+    )
+    return sorted(session.execute(found).scalars())
+
+
+def unmade(session: Session, account_id: int) -> int:
+    """How many codes the job ``MAKE`` has still to make."""
+    return int(
+        session.execute(
+            sa.select(sa.func.count()).select_from(scenes).where(_never_made(account_id))
+        ).scalar_one()
+    )
 
 
 def get(session: Session, account_id: int, key: str) -> Scene:
@@ -141,7 +240,7 @@ def get(session: Session, account_id: int, key: str) -> Scene:
     row = _find(session, account_id, key)
     if row is None or row.archived_at is not None:
         raise Refused(f"there is no scene '{key}'")
-    return _scene(row)
+    return scene_of(row)
 
 
 def archive(session: Session, account_id: int, key: str, now: datetime) -> None:
@@ -208,12 +307,7 @@ def make_missing(
         keys = list(
             session.execute(
                 sa.select(scenes.c.key)
-                .where(
-                    scenes.c.account_id == account_id,
-                    scenes.c.archived_at.is_(None),
-                    scenes.c.url.is_(None),
-                    scenes.c.error.is_(None),
-                )
+                .where(_never_made(account_id))
                 .order_by(scenes.c.id)
                 .limit(limit + 1)
             ).scalars()
@@ -274,6 +368,20 @@ def report(session: Session, account_id: int, first: date, last: date) -> list[D
     ]
 
 
+def reply_of(session: Session, account_id: int, key: str) -> dict[str, Any] | None:
+    """The Content a scene answers with where no rule does."""
+    return _REPLY.scalar(session, {"account": account_id, "scene": key})
+
+
+def _never_made(account_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        scenes.c.account_id == account_id,
+        scenes.c.archived_at.is_(None),
+        scenes.c.url.is_(None),
+        scenes.c.error.is_(None),
+    )
+
+
 def _find(session: Session, account_id: int, key: str) -> Any:
     return session.execute(
         sa.select(scenes).where(scenes.c.account_id == account_id, scenes.c.key == key)
@@ -284,7 +392,8 @@ def _change(session: Session, scene_id: int, **values: Any) -> None:
     session.execute(sa.update(scenes).where(scenes.c.id == scene_id).values(**values))
 
 
-def _scene(row: Any) -> Scene:
+def scene_of(row: Any) -> Scene:
+    """A row of the table as a scene."""
     return Scene(
         id=row.id,
         key=row.key,
@@ -298,6 +407,9 @@ def _scene(row: Any) -> Scene:
         made_at=row.made_at,
         expires_at=row.expires_at,
         error=row.error,
+        reply=row.reply,
+        cost=row.cost,
+        created_at=row.created_at,
     )
 
 

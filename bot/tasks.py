@@ -140,8 +140,13 @@ def sync_tags(rt: Runtime, context: JobContext) -> Again | None:
 def make_scenes(rt: Runtime, context: JobContext) -> Again | None:
     """Make parameter QR codes that were never made."""
     account_id = context.arguments["account_id"]
+    with db.reading(rt.engine) as session:
+        total = context.arguments.get("total") or scenes.unmade(session, account_id)
     more = scenes.make_missing(rt.engine, rt.wechat(account_id), account_id, context.clock())
-    return Again() if more else None
+    with db.writing(rt.engine) as session:
+        left = scenes.unmade(session, account_id)
+        jobs.progress(session, context.job_id, max(0, total - left), total)
+    return Again(arguments={**context.arguments, "total": total}) if more else None
 
 
 def publish_menu(rt: Runtime, context: JobContext) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import accounts, jobs, operators, rulebook
+from bot import accounts, jobs, menus, operators, rulebook, scenes
 from bot.accounts import Account
 from bot.as_code import check, files, writing
 from bot.as_code.document import SECRETS, Wanted, parse
@@ -28,7 +28,7 @@ from bot.tables.events import events
 from bot.tables.followers import follower_tags, tags
 
 # jobs that tell the platform what changed; bot/workers.py runs them
-MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS = "make_scenes", "publish_menu", "sync_tags"
+MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS = scenes.MAKE, menus.PUBLISH, "sync_tags"
 
 
 @dataclass(frozen=True)

@@ -264,6 +264,7 @@ def _files(source: Source, wanted: Wanted, context: Context, result: Checked) ->
     parts: list[tuple[Any, str]] = [
         (list(wanted.rules.values()), "rules"),
         (wanted.fallback, "fallback"),
+        (list(wanted.scenes.values()), "scenes"),
     ]
     parts.append((list(wanted.campaigns.values()), "campaigns"))
     seen: dict[tuple[str, str], File | str] = {}

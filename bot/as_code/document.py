@@ -23,6 +23,7 @@ from pydantic import (
 
 from bot.accounts import APPROVE_ABOVE, OPT_OUT_WORDS
 from bot.as_code.reading import Problem, Source
+from bot.content import Content
 from bot.params import Name, Params, Words
 
 Json = dict[str, Any]
@@ -110,6 +111,8 @@ class ScenePart(Params):
     permanent: Flag = True
     expire_seconds: Annotated[Whole, Field(ge=60, le=SCENE_SECONDS)] | None = None
     tags: Annotated[list[Name], Field(max_length=20)] = []
+    reply: Content | None = None
+    cost: Annotated[float, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _one_life(self) -> "ScenePart":
@@ -239,7 +242,7 @@ def _wanted(document: Document, secrets: Json) -> Wanted:
         opening=document.account.opening.sent_to_all if document.account.opening else None,
         given=frozenset(document.model_fields_set),
         tags={tag.name: tag_doc(tag.model_dump()) for tag in document.tags or []},
-        scenes={scene.key: scene_doc(scene.model_dump()) for scene in document.scenes or []},
+        scenes={scene.key: scene_doc(_scene_row(scene)) for scene in document.scenes or []},
         rules=_by_name(document.rules),
         fallback=document.fallback or None,
         segments=_by_name([s.model_dump() for s in document.segments or []]),
@@ -261,6 +264,13 @@ def tag_doc(row: Mapping[str, Any]) -> Json:
     return found
 
 
+def _scene_row(scene: ScenePart) -> Json:
+    """As the table holds it: a reply without what is as by default."""
+    reply = scene.reply
+    kept = reply.model_dump(exclude_none=True, exclude_defaults=True) if reply else None
+    return scene.model_dump() | {"reply": kept}
+
+
 def scene_doc(row: Mapping[str, Any]) -> Json:
     """A scene as the file writes it."""
     found: Json = {"key": row["key"], "name": row["name"]}
@@ -271,6 +281,10 @@ def scene_doc(row: Mapping[str, Any]) -> Json:
         found["expire_seconds"] = row["expire_seconds"] or SCENE_SECONDS
     if row["tags"]:
         found["tags"] = list(row["tags"])
+    if row["reply"]:
+        found["reply"] = row["reply"]
+    if row["cost"] is not None:
+        found["cost"] = int(row["cost"]) if row["cost"] == int(row["cost"]) else row["cost"]
     return found
 
 

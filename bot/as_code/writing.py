@@ -100,6 +100,8 @@ def write_scenes(
             "permanent": scene["permanent"],
             "expire_seconds": scene.get("expire_seconds"),
             "tags": scene.get("tags", []),
+            "reply": scene.get("reply"),
+            "cost": scene.get("cost"),
             "archived_at": None,
         }
         renamed = ("scenes", key) in wanted.was
@@ -111,8 +113,8 @@ def write_scenes(
         ):
             values |= {"ticket": None, "url": None, "made_at": None, "expires_at": None}
             values["error"] = None
-        row = {"account_id": account_id, "key": key} | values
-        upsert(session, scenes, row, key=["account_id", "key"])
+        row = {"account_id": account_id, "key": key, "created_at": now} | values
+        upsert(session, scenes, row, key=["account_id", "key"], change=list(values))
 
 
 def write_segments(

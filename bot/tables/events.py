@@ -28,6 +28,17 @@ events = sa.Table(
     ),
     sa.Index("ix_events_kind_at", "account_id", "kind", "at"),
     sa.Index("ix_events_follower_at", "follower_id", "at"),
+    # scans and follows of one QR scene, answered from the index alone; the other kinds pay nothing
+    sa.Index(
+        "ix_events_scene",
+        "account_id",
+        "key",
+        "at",
+        "kind",
+        "follower_id",
+        sqlite_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+        postgresql_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+    ),
 )
 
 # what stays when raw rows are pruned

@@ -336,6 +336,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["push_id"], ["inbound.id"], name=op.f("fk_inbound_media_push_id")),
         sa.PrimaryKeyConstraint("push_id", name=op.f("pk_inbound_media")),
     )
+    op.create_index(
+        "ix_events_scene",
+        "events",
+        ["account_id", "key", "at", "kind", "follower_id"],
+        unique=False,
+        sqlite_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+        postgresql_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+    )
     op.add_column("followers", sa.Column("remark_search", sa.Text(), nullable=True))
     op.create_index(
         "ix_followers_first_scene",
@@ -346,11 +354,41 @@ def upgrade() -> None:
     op.create_index(
         "ix_followers_remark",
         "followers",
-        ["account_id", "remark_search"],
+        ["account_id", "remark_search", "id"],
         unique=False,
         sqlite_where=sa.text("remark_search IS NOT NULL"),
         postgresql_where=sa.text("remark_search IS NOT NULL"),
     )
+    op.create_index(
+        "ix_followers_followed",
+        "followers",
+        ["account_id", "subscribed_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_followers_active",
+        "followers",
+        ["account_id", "last_active_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_followers_opted_out",
+        "followers",
+        ["account_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("opted_out_at IS NOT NULL"),
+        postgresql_where=sa.text("opted_out_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_outbox_follower",
+        "outbox",
+        ["follower_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("purpose <> 'delivery'"),
+        postgresql_where=sa.text("purpose <> 'delivery'"),
+    )
+    op.create_index("ix_audit_object", "audit", ["account_id", "object", "id"], unique=False)
+    op.create_index("ix_dry_run_changes_follower", "dry_run_changes", ["follower_id"], unique=False)
     op.add_column("inbound", sa.Column("unmatched", sa.Boolean(), nullable=True))
     op.create_index(
         "ix_inbound_unmatched",
@@ -435,6 +473,22 @@ def downgrade() -> None:
         postgresql_where=sa.text("unmatched"),
     )
     op.drop_column("inbound", "unmatched")
+    op.drop_index("ix_dry_run_changes_follower", table_name="dry_run_changes")
+    op.drop_index("ix_audit_object", table_name="audit")
+    op.drop_index(
+        "ix_outbox_follower",
+        table_name="outbox",
+        sqlite_where=sa.text("purpose <> 'delivery'"),
+        postgresql_where=sa.text("purpose <> 'delivery'"),
+    )
+    op.drop_index(
+        "ix_followers_opted_out",
+        table_name="followers",
+        sqlite_where=sa.text("opted_out_at IS NOT NULL"),
+        postgresql_where=sa.text("opted_out_at IS NOT NULL"),
+    )
+    op.drop_index("ix_followers_active", table_name="followers")
+    op.drop_index("ix_followers_followed", table_name="followers")
     op.drop_index(
         "ix_followers_remark",
         table_name="followers",
@@ -443,6 +497,12 @@ def downgrade() -> None:
     )
     op.drop_index("ix_followers_first_scene", table_name="followers")
     op.drop_column("followers", "remark_search")
+    op.drop_index(
+        "ix_events_scene",
+        table_name="events",
+        sqlite_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+        postgresql_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+    )
     op.drop_table("inbound_media")
     op.drop_index("ix_webhook_deliveries_webhook", table_name="webhook_deliveries")
     op.drop_index("ix_webhook_deliveries_due", table_name="webhook_deliveries")
