@@ -30,7 +30,8 @@ followers = sa.Table(
     sa.Column("tester", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("synced_at", UtcDateTime),
     sa.Column("erased_at", UtcDateTime),
-    sa.Column("remark_search", sa.Text),  # the remark folded, a space, the initials of its pinyin
+    # the remark folded, the initials of its pinyin, its pinyin: what a search looks into
+    sa.Column("remark_search", sa.Text),
     sa.UniqueConstraint("account_id", "open_id"),
     sa.Index("ix_followers_account_subscribed", "account_id", "subscribed", "id"),
     sa.Index("ix_followers_unsubscribed", "unsubscribed_at"),
@@ -39,8 +40,19 @@ followers = sa.Table(
         "ix_followers_remark",
         "account_id",
         "remark_search",
+        "id",  # so that PostgreSQL finds the ids without reading the rows
         sqlite_where=sa.text("remark_search IS NOT NULL"),
         postgresql_where=sa.text("remark_search IS NOT NULL"),
+    ),
+    # the orders of the list of followers
+    sa.Index("ix_followers_followed", "account_id", "subscribed_at", "id"),
+    sa.Index("ix_followers_active", "account_id", "last_active_at", "id"),
+    sa.Index(
+        "ix_followers_opted_out",
+        "account_id",
+        "id",
+        sqlite_where=sa.text("opted_out_at IS NOT NULL"),
+        postgresql_where=sa.text("opted_out_at IS NOT NULL"),
     ),
 )
 

@@ -111,4 +111,5 @@ audit = sa.Table(
     sa.Column("after", Json),
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Index("ix_audit_account_at", "account_id", "at"),
+    sa.Index("ix_audit_object", "account_id", "object", "id"),  # the history of one thing
 )

@@ -38,4 +38,12 @@ outbox = sa.Table(
     sa.Index("ix_outbox_claim", "status", "purpose", "not_before"),  # replies before campaigns
     sa.Index("ix_outbox_purpose", "purpose", "purpose_id"),
     sa.Index("ix_outbox_collect", "collected", "status"),
+    # a follower's own messages; those of campaigns are found by their deliveries
+    sa.Index(
+        "ix_outbox_follower",
+        "follower_id",
+        "id",
+        sqlite_where=sa.text("purpose <> 'delivery'"),
+        postgresql_where=sa.text("purpose <> 'delivery'"),
+    ),
 )

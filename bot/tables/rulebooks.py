@@ -65,6 +65,7 @@ dry_run_changes = sa.Table(
     sa.Column("follower_id", sa.BigInteger),
     sa.Column("change", Json, nullable=False),
     sa.Index("ix_dry_run_changes_run", "dry_run_id", "id"),
+    sa.Index("ix_dry_run_changes_follower", "follower_id"),  # for erasure
 )
 
 # words nobody answers that an operator does not want to see again
