@@ -15,6 +15,7 @@ from bot.db import Session
 from bot.tables.jobs import kept
 
 REDIS_PREFIX = "qunfen:"
+StoreError = redis.RedisError  # what doors catch when the store is away
 REDIS_SECONDS = 2.0  # longer than any command we send takes; a lost Redis must not hang a thread
 
 
@@ -76,6 +77,16 @@ class DatabaseStore:
             ).scalar_one()
         return int(reached) <= limit
 
+    def uncount(self, key: str, seconds: float) -> None:
+        """Take one back of what ``count`` counted within a span of ``seconds``, unless that ended."""
+        one_less = sa.cast(sa.cast(kept.c.value, sa.Integer) - 1, sa.Text)
+        with db.writing(self._engine) as session:
+            session.execute(
+                sa.update(kept)
+                .where(kept.c.key == key, kept.c.expires_at > self._now())
+                .values(value=one_less)
+            )
+
 
 class RedisStore:
     """The store in Redis: the same methods, expiry by Redis' own clock."""
@@ -114,6 +125,15 @@ class RedisStore:
             together.incr(name)
             reached = together.execute()[1]
         return int(reached) <= limit
+
+    def uncount(self, key: str, seconds: float) -> None:
+        """Take one back of what ``count`` counted within a span of ``seconds``, unless that ended."""
+        name = f"{REDIS_PREFIX}count:{key}"
+        # a counter that has expired must not come back without an expiry, nor below nothing
+        with self._redis.pipeline(transaction=True) as together:
+            together.set(name, 1, nx=True, px=_milliseconds(seconds))
+            together.decr(name)
+            together.execute()
 
 
 def read(session: Session, key: str, now: datetime) -> str | None:

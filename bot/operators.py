@@ -37,7 +37,7 @@ class Counters(Protocol):
 
     def count(self, key: str, seconds: float, limit: int) -> bool: ...
 
-    def uncount(self, key: str) -> None: ...
+    def uncount(self, key: str, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,15 @@ class Operator:
     has_totp: bool = False
 
 
-def add(session: Session, name: str, role: str, now: datetime, password: str | None = None) -> str:
+def add(
+    session: Session,
+    name: str,
+    role: str,
+    now: datetime,
+    password: str | None = None,
+    *,
+    by: str = "cli",
+) -> str:
     """Add an operator; returns the password, generated when none is given. It is shown once and not kept.
 
     Raises:
@@ -225,7 +233,7 @@ def verify(
     with db.writing(engine) as session:
         session.execute(sa.update(operators).where(operators.c.id == row.id).values(**values))
     for key in tried:
-        counters.uncount(key)
+        counters.uncount(key, THROTTLE_SECONDS)
     return _operator(row)
 
 
@@ -243,7 +251,9 @@ def count_try(counters: Counters, tried: dict[str, int]) -> None:
     """
     for key, most in tried.items():
         if not counters.count(key, THROTTLE_SECONDS, most):
-            raise Refused("登录尝试太多，请十分钟后再试 (too many logins; try again in ten minutes)")
+            raise Refused(
+                "登录尝试太多，请十分钟后再试 (too many logins; try again in ten minutes)"
+            )
 
 
 def audit(
@@ -294,9 +304,7 @@ def _keep_an_administrator(session: Session, leaving: int) -> None:
     kept.lock(session, "operators:administrators")
     others = session.execute(
         sa.select(operators.c.id)
-        .where(
-            operators.c.role == ADMIN, operators.c.active, operators.c.id != leaving
-        )
+        .where(operators.c.role == ADMIN, operators.c.active, operators.c.id != leaving)
         .limit(1)
     ).scalar()
     if others is None:

@@ -5,9 +5,8 @@ An administrator sees every account. What is outside the scope does not exist fo
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 
 import sqlalchemy as sa
 
@@ -31,7 +30,15 @@ class Scopes:
     """``accounts``: id -> patterns of QR code keys, None where all codes are meant. Unused with ``every_account``."""
 
     every_account: bool = True
-    accounts: Mapping[int, Patterns | None] = MappingProxyType({})
+    accounts: Mapping[int, Patterns | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An account as an operator sees it. ``scenes``: a channel owner is limited to these patterns of keys."""
+
+    account: Account
+    scenes: Patterns | None = None
 
 
 def of(session: Session, operator_id: int) -> Scopes:
@@ -49,24 +56,19 @@ def of(session: Session, operator_id: int) -> Scopes:
     )
 
 
-def accounts_of(session: Session, operator: Operator) -> list[Account]:
+def accounts_of(session: Session, operator: Operator) -> list[Seen]:
     """The accounts an operator sees, by slug; archived ones never."""
     every = accounts.every(session)
     if sees_all(operator):
-        return every
+        return [Seen(account) for account in every]
     listed = of(session, operator.id).accounts
-    return [account for account in every if account.id in listed]
-
-
-def scenes_of(session: Session, operator: Operator, account_id: int) -> Patterns | None:
-    """Patterns of the QR codes a channel owner is limited to, maybe none; None for every other role."""
     if operator.role != CHANNEL_OWNER:
-        return None
-    listed = of(session, operator.id).accounts
-    if account_id not in listed:
-        return ()
-    patterns = listed[account_id]
-    return ("*",) if patterns is None else patterns
+        return [Seen(account) for account in every if account.id in listed]
+    return [
+        Seen(account, ("*",) if listed[account.id] is None else listed[account.id])
+        for account in every
+        if account.id in listed
+    ]
 
 
 def sees_all(operator: Operator) -> bool:

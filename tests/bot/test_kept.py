@@ -132,3 +132,14 @@ def test_pruning_takes_what_expired_and_leaves_what_is_leased(
         assert kept.prune(session, clock() + timedelta(seconds=20)) == 1
         assert kept.read(session, "for ever", clock() + timedelta(days=400)) == "1"
     assert database_store.get("fresh") == "1"
+
+
+def test_a_count_taken_back_makes_room_for_one_more(store: Store, key: str) -> None:
+    store.uncount(key, 60)  # nothing was counted: nothing happens
+    assert store.count(key, 60, 2)
+    assert store.count(key, 60, 2)
+    assert not store.count(key, 60, 2)
+    store.uncount(key, 60)
+    store.uncount(key, 60)
+    assert store.count(key, 60, 2)
+    assert not store.count(key, 60, 2)

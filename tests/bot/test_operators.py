@@ -54,6 +54,74 @@ def test_too_many_tries_have_to_wait_ten_minutes(engine: sa.Engine, now: datetim
     assert operators.verify(engine, store, "Cai", password, now) is not None
 
 
+def test_only_failed_logins_are_counted(engine: sa.Engine, now: datetime) -> None:
+    store = DatabaseStore(engine, Clock(frozen_at=now))
+    with db.writing(engine) as session:
+        password = operators.add(session, "Cai", "viewer", now)
+    for _ in range(3):
+        for _ in range(operators.NAME_TRIES // 2):
+            assert operators.verify(engine, store, "Cai", password, now, address="10.0.0.1")
+        assert operators.verify(engine, store, "Cai", "wrong-password", now) is None
+    for _ in range(operators.NAME_TRIES - 3):
+        assert operators.verify(engine, store, "Cai", "wrong-password", now) is None
+    with pytest.raises(Refused, match="ten minutes"):
+        operators.verify(engine, store, "Cai", password, now)
+
+
+def test_one_changes_the_own_password_only_with_the_old_one(
+    engine: sa.Engine, now: datetime
+) -> None:
+    store = DatabaseStore(engine, Clock(frozen_at=now))
+    with db.writing(engine) as session:
+        old = operators.add(session, "Cai", "viewer", now)
+        cai = operators.every(session)[0]
+    with pytest.raises(Invalid, match="old"):
+        operators.own_password(engine, store, cai.id, "guess-guess", "a-new-password", now)
+    with pytest.raises(Invalid, match="password"):
+        operators.own_password(engine, store, cai.id, old, "short", now)
+    operators.own_password(engine, store, cai.id, old, "a-new-password", now)
+    found = operators.verify(engine, store, "Cai", "a-new-password", now)
+    assert found is not None
+    assert found.session_number == cai.session_number + 1
+
+
+def test_the_last_active_administrator_stays(session: db.Session, now: datetime) -> None:
+    operators.add(session, "An", "admin", now)
+    operators.add(session, "Bo", "lead", now)
+    an, bo = operators.every(session)
+    for change in ({"role": "lead"}, {"active": False}):
+        with pytest.raises(Refused, match="last active administrator"):
+            operators.change(session, an.id, by="An", now=now, **change)
+    operators.change(session, bo.id, by="An", now=now, role="admin")
+    operators.change(session, an.id, by="Bo", now=now, active=False)
+    with pytest.raises(Refused, match="last active administrator"):
+        operators.change(session, bo.id, by="Bo", now=now, role="lead")
+    operators.change(session, an.id, by="Bo", now=now, active=True)
+    operators.change(session, bo.id, by="An", now=now, role="lead", name="Bobo")
+    row = session.execute(sa.select(audit).order_by(audit.c.id.desc())).first()
+    assert row is not None
+    assert (row.before, row.after) == (
+        {"name": "Bo", "role": "admin"},
+        {"name": "Bobo", "role": "lead"},
+    )
+
+
+def test_a_change_that_cannot_be_is_refused(session: db.Session, now: datetime) -> None:
+    operators.add(session, "An", "admin", now)
+    operators.add(session, "Bo", "lead", now)
+    bo = operators.every(session)[1]
+    with pytest.raises(Refused, match="already"):
+        operators.change(session, bo.id, by="An", now=now, name=" An ")
+    with pytest.raises(Invalid, match="role"):
+        operators.change(session, bo.id, by="An", now=now, role="king")
+    with pytest.raises(Refused, match="no such"):
+        operators.change(session, 999, by="An", now=now, role="lead")
+    operators.end_sessions(session, bo.id, by="An", now=now)
+    again = operators.by_id(session, bo.id)
+    assert again is not None
+    assert again.session_number == bo.session_number + 1
+
+
 @pytest.mark.parametrize(
     ("name", "role", "password"),
     [("", "lead", None), ("x" * 61, "lead", None), ("Ann", "king", None), ("Ann", "lead", "short")],
