@@ -9,8 +9,18 @@ import click
 from bot.as_code import apply as as_code
 from bot.as_code.plan import Plan
 from bot.as_code.pull import pull as pull_file
-from bot.as_code.reading import MAX_BYTES
-from bot.commands.shared import Failure, Tool, doc, json_option, pass_tool, print_json, say, t
+from bot.as_code.reading import MAX_BYTES, Problem
+from bot.commands.shared import (
+    Failure,
+    Tool,
+    doc,
+    json_option,
+    pass_tool,
+    print_json,
+    say,
+    sentence,
+    t,
+)
 from bot.db import Session
 from bot.errors import Invalid
 
@@ -101,7 +111,7 @@ def _run(tool: Tool, file: Path, prune: bool, as_json: bool, *, dry: bool) -> Pl
             else:
                 as_code.apply(session, prepared, tool.secret_key, now)
         except Invalid as problem:
-            raise Failure(f"{file}: {prepared.at(problem)}") from None
+            raise Failure(_shown(file, prepared.at(problem))) from None
     _print(prepared.plan, as_json, dry)
     return prepared.plan
 
@@ -136,14 +146,14 @@ def _refuse(file: Path, prepared: as_code.Prepared, as_json: bool) -> None:
             }
         )
     for problem in problems:
-        place = f"{problem.place}: " if problem.place else ""
-        click.echo(
-            t(f"{file}:{problem.line}: {place}", f"{file}:{problem.line}: {place}")
-            + problem.message,
-            err=True,
-        )
+        click.echo(_shown(file, problem), err=True)
     count = len(problems)
     raise Failure(t(f"{count} 处有问题，什么都没有改", f"{count} problem(s); nothing was changed"))
+
+
+def _shown(file: Path, problem: Problem) -> str:
+    place = f"{problem.place}: " if problem.place else ""
+    return f"{file}:{problem.line}: {place}{sentence(problem.message)}"
 
 
 def _print(plan: Plan, as_json: bool, dry: bool) -> None:

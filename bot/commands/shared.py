@@ -22,6 +22,7 @@ from bot.errors import Invalid, Refused, WeChatError
 from bot.logs import clean
 from bot.registry import TwoMembers
 from bot.runtime import Runtime, build, clock_of
+from bot.sentences import in_chinese
 
 
 def t(zh: str, en: str) -> str:
@@ -32,6 +33,18 @@ def t(zh: str, en: str) -> str:
             plain = value.split(".")[0].lower()
             return zh if plain in ("c", "posix") or plain.startswith("zh") else en
     return zh
+
+
+def sentence(english: str) -> str:
+    """A sentence of an error in the reader's language."""
+    return t(in_chinese(english), english)
+
+
+def worded(problem: Exception) -> str:
+    """What an error says in the reader's language, after the place it is about."""
+    if isinstance(problem, Invalid):
+        return f"{problem.field}: {sentence(problem.message)}".removeprefix(": ")
+    return sentence(str(problem))
 
 
 class Failure(click.ClickException):
@@ -121,12 +134,12 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SettingsError as problem:
-            listed = "\n  ".join(str(problem).splitlines())
+            listed = "\n  ".join(map(_setting, str(problem).splitlines()))
             raise Failure(t("设置有误：", "settings are wrong:") + f"\n  {listed}") from None
         except WeChatError as problem:
             raise Failure(t("微信平台：", "the platform: ") + clean(str(problem))) from None
         except (Invalid, Refused, TwoMembers) as problem:
-            raise Failure(clean(str(problem))) from None
+            raise Failure(clean(worded(problem))) from None
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as problem:
             if not db.is_unavailable(problem):
                 raise
@@ -145,6 +158,11 @@ class Commands(click.Group):
             ) from None
         except RequestException as problem:
             raise Failure(clean(f"{type(problem).__name__}: {problem}")[:300]) from None
+
+
+def _setting(line: str) -> str:
+    name, colon, said = line.partition(": ")
+    return name + colon + sentence(said)
 
 
 def example(text: str) -> str:

@@ -140,6 +140,19 @@ def test_a_wrong_file_lists_every_problem_with_its_line(ready: Line, tmp_path: P
     assert "No such file" in ready.fails("plan", str(tmp_path / "none.yaml"))
 
 
+def test_problems_are_told_in_the_language_of_the_locale(ready: Line, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(
+        "version: 1\naccount: {slug: muyan}\nrules: [{name: 问候, when: [{none: 1}]}]\n"
+    )
+    said = ready.fails("plan", str(file), LC_ALL="zh_CN.UTF-8")
+    assert "没有这个条件" in said and "known are" not in said
+    assert "known are" in ready.fails("plan", str(file))
+    assert "没有公众号“nobody”" in ready.fails("pull", "nobody", LC_ALL="zh_CN.UTF-8")
+    wrong = {"QUNFEN_SECRET_KEY": "short", "LC_ALL": "zh_CN.UTF-8"}
+    assert "QUNFEN_SECRET_KEY: 至少 16 个字符" in ready.fails("doctor", **wrong)
+
+
 def test_what_only_writing_shows_has_its_line_too(ready: Line, tmp_path: Path) -> None:
     file = tmp_path / "sub.yaml"
     text = Path(EXAMPLE).read_text(encoding="utf-8")
