@@ -4,11 +4,12 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bot import health, links, logs, runtime, webhook
+from bot.api import wiring as api
 from bot.config import Config
-from bot.console import home, security
+from bot.console import frame, home, security
 from bot.runtime import Runtime
 
-CONSOLE = (home,)  # importing an area puts its pages on the console's blueprint
+CONSOLE = (frame, home)  # importing an area puts its pages on the console's blueprint
 
 
 def create_app(config: Config, rt: Runtime | None = None) -> Flask:
@@ -21,6 +22,7 @@ def create_app(config: Config, rt: Runtime | None = None) -> Flask:
     for area in (links, health):
         app.register_blueprint(area.blueprint)
     security.install(app)
+    api.install(app)
     app.wsgi_app = webhook.in_front_of(app.wsgi_app, rt)  # type: ignore[method-assign,assignment]
     if config.trusted_proxies:
         hops = config.trusted_proxies

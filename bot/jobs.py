@@ -154,6 +154,28 @@ def progress(session: Session, job_id: int, done: int, total: int) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """How far a job has come. ``total`` is 0 while nobody knows."""
+
+    name: str
+    state: str
+    done: int
+    total: int
+    error: str
+
+
+def look(session: Session, account_id: int, job_id: int) -> Looked | None:
+    """A job of this account; None where there is none with this id."""
+    row = session.execute(
+        sa.select(jobs).where(jobs.c.id == job_id, jobs.c.account_id == account_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    told = row.progress or {}
+    return Looked(row.name, row.state, told.get("done", 0), told.get("total", 0), row.error or "")
+
+
 def open_arguments(
     session: Session, name: str, account_id: int | None = None
 ) -> list[Mapping[str, Any]]:

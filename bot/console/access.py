@@ -7,9 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
-from flask import abort, current_app, flash, g, make_response, redirect, render_template, request, url_for
+from flask import (
+    abort,
+    current_app,
+    flash,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
@@ -142,13 +152,13 @@ def system_page(
 
 
 def _here(slug: str) -> Here:
+    seen = next((each for each in visible() if each.account.slug == slug), None)
+    if seen is None:
+        abort(404)
     rt = runtime()
-    for seen in visible():
-        if seen.account.slug == slug:
-            here = Here(rt, seen.account, current_user.operator, rt.clock(), seen.scenes)
-            g.here = here
-            return here
-    abort(404)
+    here = Here(rt, seen.account, current_user.operator, rt.clock(), seen.scenes)
+    g.here = here
+    return here
 
 
 def visible() -> list[scopes.Seen]:
@@ -188,7 +198,7 @@ def go(address: str) -> Response:
     return redirect(address, 303)
 
 
-def missing() -> Any:
+def missing() -> NoReturn:
     """There is no such thing in this account."""
     abort(404)
 

@@ -19,10 +19,14 @@ def static(filename: str) -> Response:
         abort(404)
     packed = f"{filename}.gz"
     if "gzip" in request.accept_encodings and (STATIC / packed).is_file():
-        answer = send_from_directory(STATIC, packed, mimetype=_type(filename), max_age=CACHE_SECONDS)
+        answer = send_from_directory(
+            STATIC, packed, mimetype=_type(filename), max_age=CACHE_SECONDS
+        )
         answer.headers["Content-Encoding"] = "gzip"
     else:
-        answer = send_from_directory(STATIC, filename, mimetype=_type(filename), max_age=CACHE_SECONDS)
+        answer = send_from_directory(
+            STATIC, filename, mimetype=_type(filename), max_age=CACHE_SECONDS
+        )
     answer.headers["Vary"] = "Accept-Encoding"
     return answer
 

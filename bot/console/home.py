@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from flask import abort, redirect, render_template, request, url_for
-from flask_login import current_user, login_required
-from werkzeug.wrappers import Response
+from flask import render_template, request
+from flask_babel import gettext as _
 
-from bot import accounts, db, health, inbox, jobs, overview
+from bot import db, health, inbox, jobs, overview
 from bot.accounts import Account
 from bot.console import words
-from bot.console.security import blueprint
+from bot.console.access import Here, page
 from bot.db import Session
-from bot.runtime import Runtime, runtime
+from bot.runtime import Runtime
 from bot.secrets import short
 from bot.tables.campaigns import external_mass_sends
 from bot.wechat.message import FROM_PLATFORM
@@ -21,29 +20,16 @@ from bot.wechat.message import FROM_PLATFORM
 LONGEST = 120  # characters of a message or a reply in the list
 
 
-@blueprint.get("/")
-@blueprint.get("/<slug>/")
-@login_required  # type: ignore[untyped-decorator]
-def home(slug: str | None = None) -> Response | str:
-    rt = runtime()
-    now = rt.clock()
+@page("/", "home.read")
+def home(here: Here) -> str:
+    """Numbers, what needs attention, campaigns, the latest pushes."""
+    account, rt = here.account, here.rt
     with db.reading(rt.engine) as session:
-        every = accounts.every(session)
-        chosen = [account for account in every if slug in (None, account.slug)]
-        if slug is not None and not chosen:
-            abort(404)
-        if not chosen:
-            return render_template("home/home.html", account=None, operator=current_user)
-        if slug is None:
-            return redirect(url_for("console.home", slug=chosen[0].slug))
-        account = chosen[0]
-        numbers = overview.numbers(session, account.id, now)
+        numbers = overview.numbers(session, account.id, here.now)
         return render_template(
             "home/home.html",
-            operator=current_user,
             account=account,
-            accounts=every,
-            now=now,
+            now=here.now,
             numbers=numbers,
             figures=_figures(numbers),
             bar=_bar(numbers.slots_left),
@@ -57,14 +43,14 @@ def home(slug: str | None = None) -> Response | str:
 
 def _figures(numbers: overview.Numbers) -> list[tuple[str, int]]:
     return [
-        ("累积关注", numbers.followers),
-        ("今日新增关注", numbers.new_today),
-        ("今日取消关注", numbers.left_today),
-        ("今日净增关注", numbers.net_today),
-        ("今日消息数", numbers.messages_today),
-        ("今日扫码", numbers.scans_today),
-        ("48 小时内可免费触达", numbers.reachable_free),
-        ("已退订", numbers.opted_out),
+        (_("累积关注"), numbers.followers),
+        (_("今日新增关注"), numbers.new_today),
+        (_("今日取消关注"), numbers.left_today),
+        (_("今日净增关注"), numbers.net_today),
+        (_("今日消息数"), numbers.messages_today),
+        (_("今日扫码"), numbers.scans_today),
+        (_("48 小时内可免费触达"), numbers.reachable_free),
+        (_("已退订"), numbers.opted_out),
     ]
 
 

@@ -2,31 +2,30 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, Flask, redirect, render_template, request, session, url_for
-from flask_login import LoginManager, UserMixin, login_user, logout_user
+from flask import Flask, g, make_response, redirect, render_template, request, session, url_for
+from flask_babel import Babel
+from flask_babel import gettext as _
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import DBAPIError, TimeoutError
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Forbidden, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from bot import db, operators
-from bot.console.words import FILTERS
-from bot.errors import Refused
+from bot.console.access import by_htmx
+from bot.console.blueprint import blueprint
+from bot.console.look import language, register
+from bot.errors import Invalid, Refused, WeChatError
 from bot.operators import Operator
 from bot.runtime import runtime
+from bot.sentences import in_chinese
 
-blueprint = Blueprint(
-    "console",
-    __name__,
-    url_prefix="/console",
-    template_folder="templates",
-    static_folder="static",
-)
 csrf = CSRFProtect()
 SESSION_HOURS = 12
-TOO_OFTEN = "尝试次数太多，请几分钟后再试。"
+LARGEST_UPLOAD = 24 * 1024 * 1024  # bytes of a request; each page has limits of its own below this
 POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "font-src 'self' data:; media-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -36,8 +35,7 @@ class LoggedIn(UserMixin):  # type: ignore[misc]
 
     def __init__(self, operator: Operator) -> None:
         self.id = f"{operator.id}:{operator.session_number}"
-        self.name = operator.name
-        self.role = operator.role
+        self.operator = operator
 
 
 def install(app: Flask) -> None:
@@ -50,16 +48,31 @@ def install(app: Flask) -> None:
         SESSION_COOKIE_PATH="/console",
         PERMANENT_SESSION_LIFETIME=timedelta(hours=SESSION_HOURS),
         WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=SESSION_HOURS * 3600,
+        MAX_CONTENT_LENGTH=LARGEST_UPLOAD,
+        BABEL_DEFAULT_LOCALE="zh",
+        BABEL_TRANSLATION_DIRECTORIES="console/translations",
+        BABEL_DEFAULT_TIMEZONE="Asia/Shanghai",
     )
+    Babel(app, locale_selector=language)
     manager = LoginManager(app)
-    manager.login_view = "console.login"
-    manager.login_message = None
     manager.user_loader(_load)
+    manager.unauthorized_handler(_log_in_first)
     csrf.init_app(app)
-    for name, word in FILTERS.items():
-        app.add_template_filter(word, name)
+    register(app)
     app.register_blueprint(blueprint)
     app.register_error_handler(CSRFError, _expired)
+
+
+def _log_in_first() -> Response:
+    """To the login, and from there back to the page that was wanted; a form that was sent is not sent again."""
+    wanted = request.full_path.rstrip("?") if request.method == "GET" and not by_htmx() else ""
+    address = url_for("console.login", next=wanted) if wanted else url_for("console.login")
+    if not by_htmx():
+        return redirect(address)
+    answer = make_response("", 401)
+    answer.headers["HX-Redirect"] = address
+    return answer
 
 
 @blueprint.before_request
@@ -72,6 +85,8 @@ def _harden(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if request.endpoint != "console.static":
         response.headers["Cache-Control"] = "no-store"
     return response
@@ -94,16 +109,18 @@ def login() -> Response | str | tuple[str, int]:
             address=request.remote_addr or "",
         )
     except Refused:
-        return render_template("auth/login.html", name=name, problem=TOO_OFTEN), 429
+        return render_template(
+            "auth/login.html", name=name, problem=_("尝试次数太多，请几分钟后再试。")
+        ), 429
     if found is None:
-        return render_template("auth/login.html", name=name, problem="用户名或密码不对。"), 401
+        return render_template("auth/login.html", name=name, problem=_("用户名或密码不对。")), 401
     login_user(LoggedIn(found))
     session.permanent = True  # for SESSION_HOURS, also over a restart of the browser
     with db.writing(rt.engine) as writing:
         operators.audit(
             writing, "login", f"operator:{found.name}", operator=found.name, now=rt.clock()
         )
-    return redirect(_inside(request.args.get("next", "")))
+    return redirect(inside(request.args.get("next", ""), url_for("console.start")))
 
 
 @blueprint.post("/logout")
@@ -121,28 +138,78 @@ def _load(user_id: str) -> LoggedIn | None:
     return LoggedIn(operator)
 
 
-def _inside(target: str) -> str:
-    # only pages of the console: an address in ``next`` must not lead out
+def inside(target: str, otherwise: str) -> str:
+    """``target`` if it is a page of the console: an address that was handed in must not lead out."""
     safe = target.startswith("/console/") and target.isprintable()
     safe = safe and not any(way_out in target for way_out in ("\\", "//", "/.."))
-    return target if safe else url_for("console.home")
+    return target if safe else otherwise
 
 
-def _expired(_problem: CSRFError) -> tuple[str, int]:
-    page = render_template("auth/login.html", name="", problem="页面放得太久了，请再试一次。")
+def _expired(_problem: CSRFError) -> Response | tuple[str, int]:
+    told = _("页面放得太久了，请刷新后再试一次。填写的内容可以用浏览器的后退找回。")
+    if current_user.is_authenticated:
+        return _problem_page(_("没有保存"), told, 400)
+    page = render_template("auth/login.html", name="", problem=_("页面放得太久了，请再试一次。"))
     return page, 400
 
 
-@blueprint.errorhandler(404)
-def _missing(_problem: NotFound) -> tuple[str, int]:
-    text = "没有这个页面，或者没有这个公众号。"
-    return render_template("problem.html", title="找不到", text=text), 404
+@blueprint.app_errorhandler(404)
+def _missing(problem: NotFound) -> Response | NotFound:
+    if not request.path.startswith("/console"):
+        return problem
+    return _problem_page(_("找不到"), _("没有这个页面，或者没有这个公众号。"), 404)
+
+
+@blueprint.errorhandler(403)
+def _forbidden(_problem: Forbidden) -> Response:
+    told = _("你的角色没有这项权限。需要的话，请联系管理员在「成员与角色」里调整。")
+    return _problem_page(_("没有权限"), told, 403)
+
+
+@blueprint.errorhandler(413)
+def _too_large(_problem: RequestEntityTooLarge) -> Response:
+    megabytes = LARGEST_UPLOAD // 1024 // 1024
+    return _problem_page(
+        _("文件太大"), _("一次最多上传 %(size)s MB，没有保存任何内容。", size=megabytes), 413
+    )
+
+
+@blueprint.errorhandler(Invalid)
+def _invalid(problem: Invalid) -> Response:
+    return _problem_page(_("填写有误"), f"{problem.field}：{_told(problem.message)}", 422)
+
+
+@blueprint.errorhandler(Refused)
+def _refused(problem: Refused) -> Response:
+    return _problem_page(_("现在不能这样做"), _told(str(problem)), 409)
+
+
+@blueprint.errorhandler(WeChatError)
+def _platform(problem: WeChatError) -> Response:
+    return _problem_page(_("平台没有接受"), _told(str(problem)), 502)
 
 
 @blueprint.errorhandler(DBAPIError)
 @blueprint.errorhandler(TimeoutError)
-def _no_database(problem: DBAPIError | TimeoutError) -> tuple[str, int]:
+def _no_database(problem: DBAPIError | TimeoutError) -> Response:
     if not db.is_unavailable(problem):
         raise problem
-    text = "数据库暂时连不上。推送没有丢，平台会重发；恢复后刷新这一页。"
-    return render_template("problem.html", title="暂时不能显示", text=text), 503
+    g.no_database = True  # the page is drawn without asking it again
+    told = _("数据库暂时连不上。推送没有丢，平台会重发；恢复后刷新这一页。")
+    return _problem_page(_("暂时不能显示"), told, 503)
+
+
+def _told(sentence: str) -> str:
+    return in_chinese(sentence) if language() == "zh" else sentence
+
+
+def _problem_page(title: str, text: str, status: int) -> Response:
+    """A problem in words: a page, or for a fragment a note that leaves the page as it is."""
+    if by_htmx():
+        answer: Response = make_response(
+            render_template("problem_note.html", title=title, text=text), status
+        )
+        answer.headers["HX-Retarget"] = "#notes"
+        answer.headers["HX-Reswap"] = "beforeend"
+        return answer
+    return make_response(render_template("problem.html", title=title, text=text), status)

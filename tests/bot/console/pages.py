@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 Page = Callable[[], str]
@@ -25,6 +27,15 @@ def log_in(
         query_string={"next": then} if then else None,
         data={"name": name, "password": password, "csrf_token": mark(client)},
     )
+
+
+def post(
+    client: FlaskClient, path: str, data: Any = None, *, form: str | None = None, **options: Any
+) -> TestResponse:
+    """Send a form. The mark is taken from the page ``form``, the login page has one otherwise."""
+    sent = MultiDict(data or {})
+    sent["csrf_token"] = mark(client, form or "/console/login")
+    return client.post(path, data=sent, **options)
 
 
 def text(response: TestResponse) -> str:
