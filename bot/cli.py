@@ -17,6 +17,7 @@ from bot.commands import (
     queues,
     report,
     system,
+    tokens,
 )
 from bot.commands.shared import Commands, Tool, doc
 
@@ -65,6 +66,7 @@ for command in (
     system.tick,
     system.replay,
     system.followers_group,
+    tokens.token_group,
 ):
     cli.add_command(command)
 
