@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from flask import Blueprint, Response, abort, request, send_from_directory, url_for
-from werkzeug.utils import safe_join
+from werkzeug.security import safe_join
 
 STATIC = Path(__file__).parent / "static"
 CACHE_SECONDS = 365 * 86400  # addresses carry the file's age
@@ -18,7 +18,7 @@ def static(filename: str) -> Response:
     if safe_join(str(STATIC), filename) is None:
         abort(404)
     packed = f"{filename}.gz"
-    if "gzip" in request.accept_encodings and (STATIC / packed).is_file():
+    if "gzip" in request.headers.get("Accept-Encoding", "") and (STATIC / packed).is_file():
         answer = send_from_directory(
             STATIC, packed, mimetype=_type(filename), max_age=CACHE_SECONDS
         )

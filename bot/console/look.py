@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, current_app, g, has_request_context, request, url_for
-from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
@@ -76,7 +75,7 @@ def language() -> str:
     chosen = request.cookies.get("lang")
     if chosen in LANGUAGES:
         return str(chosen)
-    return request.accept_languages.best_match(list(LANGUAGES), "zh") or "zh"
+    return str(request.accept_languages.best_match(list(LANGUAGES), "zh"))
 
 
 def theme() -> str:
@@ -161,7 +160,3 @@ def _count(number: float | None) -> str:
 def shanghai(value: Any) -> str:
     """A moment as a form's ``datetime-local`` wants it, on the Shanghai clock."""
     return f"{clock.local(value):%Y-%m-%dT%H:%M}" if value else ""
-
-
-def yes_or_no(value: object) -> str:
-    return _("是") if value else _("否")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,16 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """Started by the command of ``make run``, with nothing of the caller's environment."""
-    folder = tmp_path_factory.mktemp("product")
+    """Started by the command of ``make run``, with nothing of the caller's environment. One for all browser tests."""
+    with running(tmp_path_factory.mktemp("product")) as started:
+        yield started
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Product]:
+    """The product and its sandbox, in a folder of their own."""
     port, sandbox_port = free_ports(2)
     command = [sys.executable, "-m", "bot.cli", "run", "--sandbox"]
     command += ["--port", str(port), "--sandbox-port", str(sandbox_port)]
@@ -96,6 +103,15 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
                 process.wait()
 
 
+def log_in(page: Any, product: Product) -> None:
+    """As the administrator of the first start, to the demo brand's home page."""
+    page.goto(f"{product.url}/console/login")
+    page.get_by_label("用户名").fill("admin")
+    page.get_by_label("密码").fill(product.password)
+    page.get_by_role("button", name="登录").click()
+    page.get_by_role("heading", name="沐颜集会员中心").wait_for()
+
+
 def _password(process: "subprocess.Popen[str]") -> str:
     """The first password, from what the command prints before it is ready."""
     lines: queue.Queue[str] = queue.Queue()
@@ -121,7 +137,7 @@ def _password(process: "subprocess.Popen[str]") -> str:
     return password
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     # the extra e2e may be missing; then these tests are skipped, and nobody asks for this
     from playwright.sync_api import sync_playwright

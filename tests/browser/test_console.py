@@ -4,24 +4,17 @@ Slow (about fifteen seconds): a server with its demo brand and a browser are rea
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.demo.load import APP_ID
 from bot.serve import is_sandbox
-from tests.browser.conftest import Product
+from tests.browser.conftest import Product, log_in, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLLOWER = "o_browser_test_000000000wei1"
-
-
-def log_in(page: Any, product: Product) -> None:
-    page.goto(f"{product.url}/console/")
-    page.get_by_label("用户名").fill("admin")
-    page.get_by_label("密码").fill(product.password)
-    page.get_by_role("button", name="登录").click()
-    page.get_by_role("heading", name="沐颜集会员中心").wait_for()
 
 
 def test_logging_out_closes_the_door(page: Any, product: Product) -> None:
@@ -72,8 +65,8 @@ def test_nothing_is_wider_than_the_screen(page: Any, product: Product, width: in
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_it_stops_cleanly_and_takes_the_sandbox_along(product: Product) -> None:
-    """The last test of this module: it ends the product."""
-    assert is_sandbox(product.sandbox)
-    assert product.stop() == 0
-    assert not is_sandbox(product.sandbox)
+def test_it_stops_cleanly_and_takes_the_sandbox_along(tmp_path: Path) -> None:
+    with running(tmp_path) as product:
+        assert is_sandbox(product.sandbox)
+        assert product.stop() == 0
+        assert not is_sandbox(product.sandbox)
