@@ -112,15 +112,7 @@ def save(
         Invalid: the key or the length is beyond what the platform takes, or a value is not allowed.
         Refused: a permanent code became temporary; the printed one would go on working.
     """
-    if not KEY.fullmatch(key):
-        raise Invalid("key", "must have 1 to 64 letters, digits and _ - . :")
-    for field, text, least in (("name", name, 1), ("group", group, 0)):
-        if not least <= len(text) <= LONGEST_NAME or not text.isprintable():
-            raise Invalid(field, f"must have {least} to {LONGEST_NAME} characters")
-    if len(tags) > MOST_TAGS:
-        raise Invalid("tags", f"at most {MOST_TAGS} tags")
-    if cost is not None and not (math.isfinite(cost) and 0 <= cost <= MOST_COST):
-        raise Invalid("cost", "must be a number from 0 up")
+    check(key=key, name=name, group=group, tags=tags, reply=reply, cost=cost)
     if permanent and expire_seconds is not None:
         raise Invalid("expire_seconds", "a permanent code does not expire")
     if (
@@ -152,6 +144,38 @@ def save(
     statement = insert(session, scenes).values(**row)
     statement = statement.on_conflict_do_update(index_elements=["account_id", "key"], set_=values)
     return int(session.execute(statement.returning(scenes.c.id)).scalar_one())
+
+
+def check(
+    *,
+    key: str,
+    name: str,
+    group: str = "",
+    tags: Sequence[str] = (),
+    reply: Mapping[str, Any] | None = None,
+    cost: float | None = None,
+) -> None:
+    """What ``save`` asks of the values that do not depend on what is stored.
+
+    Raises:
+        Invalid: the first that is not allowed.
+    """
+    if not KEY.fullmatch(key):
+        raise Invalid("key", "must have 1 to 64 letters, digits and _ - . :")
+    for field, text, least in (("name", name, 1), ("group", group, 0)):
+        if not least <= len(text) <= LONGEST_NAME or not text.isprintable():
+            raise Invalid(field, f"must have {least} to {LONGEST_NAME} characters")
+    if len(tags) > MOST_TAGS:
+        raise Invalid("tags", f"at most {MOST_TAGS} tags")
+    if cost is not None and not (math.isfinite(cost) and 0 <= cost <= MOST_COST):
+        raise Invalid("cost", "must be a number from 0 up")
+    if reply:
+        content.parse(reply, "reply")
+
+
+def exists(session: Session, account_id: int, key: str) -> bool:
+    """Whether the key is taken, by an archived scene too."""
+    return _find(session, account_id, key) is not None
 
 
 def every(session: Session, account_id: int) -> list[Scene]:

@@ -193,3 +193,71 @@ def _numbers_sqlite(element: _numbers, compiler: SQLCompiler, **kw: Any) -> str:
 def _numbers_postgresql(element: _numbers, compiler: SQLCompiler, **kw: Any) -> str:
     (listed,) = element.clauses
     return f"jsonb_array_elements_text(CAST({compiler.process(listed, **kw)} AS jsonb))"
+
+
+class contains(FunctionElement[bool]):
+    """Whether a text holds another; case counts, and nothing in it is a wildcard."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(self, column: sa.ColumnElement[Any], part: str) -> None:
+        super().__init__(column, sa.literal(part, sa.Text))
+
+
+class starts_with(FunctionElement[bool]):
+    """Whether a text begins with another of ASCII; an index of the column finds it where it is sorted by code."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+    def __init__(self, column: sa.ColumnElement[Any], begin: str) -> None:
+        last = begin[:-1] + chr(ord(begin[-1]) + 1)
+        super().__init__(column, sa.literal(begin, sa.Text), sa.literal(last, sa.Text))
+
+
+@compiles(contains, "sqlite")
+def _contains_sqlite(element: contains, compiler: SQLCompiler, **kw: Any) -> str:
+    column, part = _parts(element, compiler, 1, **kw)
+    return f"(instr({column}, {part}) > 0)"
+
+
+@compiles(contains, "postgresql")
+def _contains_postgresql(element: contains, compiler: SQLCompiler, **kw: Any) -> str:
+    column, part = _parts(element, compiler, 1, **kw)
+    return f"(strpos({column}, {part}) > 0)"
+
+
+@compiles(starts_with, "sqlite")
+def _starts_sqlite(element: starts_with, compiler: SQLCompiler, **kw: Any) -> str:
+    column, begin = _parts(element, compiler, 1, **kw)
+    _column, last = _parts(element, compiler, 2, **kw)
+    return f"({column} >= {begin} AND {column} < {last})"
+
+
+@compiles(starts_with, "postgresql")
+def _starts_postgresql(element: starts_with, compiler: SQLCompiler, **kw: Any) -> str:
+    column, begin = _parts(element, compiler, 1, **kw)
+    return f"starts_with({column}, {begin})"
+
+
+class plus_days(FunctionElement[Any]):
+    """A moment so many times 24 hours later, to be compared with moments only (milliseconds on SQLite)."""
+
+    inherit_cache = True
+
+    def __init__(self, column: sa.ColumnElement[Any], days: int) -> None:
+        super().__init__(column, sa.literal(days))
+        self.type = column.type
+
+
+@compiles(plus_days, "sqlite")
+def _plus_days_sqlite(element: plus_days, compiler: SQLCompiler, **kw: Any) -> str:
+    column, days = _parts(element, compiler, 1, **kw)
+    return f"strftime('%Y-%m-%d %H:%M:%f', {column}, '+' || {days} || ' days')"
+
+
+@compiles(plus_days, "postgresql")
+def _plus_days_postgresql(element: plus_days, compiler: SQLCompiler, **kw: Any) -> str:
+    column, days = _parts(element, compiler, 1, **kw)
+    return f"({column} + make_interval(hours => 24 * {days}))"

@@ -16,6 +16,7 @@ from bot import (
     menus,
     outbox,
     retention,
+    scene_reports,
     scenes,
     tag_sync,
     tags,
@@ -189,7 +190,9 @@ def erase_follower(rt: Runtime, context: JobContext) -> None:
 
 def rollup(rt: Runtime, context: JobContext) -> Again | None:
     """Count the days that are over, so that their events may go one day."""
-    return Again() if retention.rollup(rt.engine, context.clock()) else None
+    now = context.clock()
+    more = retention.rollup(rt.engine, now) or scene_reports.roll(rt.engine, now)
+    return Again() if more else None
 
 
 def prune(rt: Runtime, context: JobContext) -> Again | None:
