@@ -15,7 +15,7 @@ from bot.tables.campaigns import erased_slots, mass_ledger
 from bot.tables.events import events
 from bot.tables.followers import consents, follower_tags, platform_tags, reply_windows, rule_firings
 from bot.tables.followers import followers as table
-from bot.tables.inbox import inbound
+from bot.tables.inbox import conversations, inbound, inbound_media
 from bot.tables.outbox import outbox
 
 _ANY_ERASED = Prepared(
@@ -74,8 +74,17 @@ def forget(
                 set_={"spent": statement.excluded.spent, "opted_out": statement.excluded.opted_out},
             )
         )
-    for kept in (follower_tags, platform_tags, reply_windows, rule_firings, consents):
+    for kept in (
+        follower_tags,
+        platform_tags,
+        reply_windows,
+        rule_firings,
+        consents,
+        conversations,
+    ):
         session.execute(sa.delete(kept).where(kept.c.follower_id == follower_id))
+    pushes = sa.select(inbound.c.id).where(inbound.c.follower_id == follower_id)
+    session.execute(sa.delete(inbound_media).where(inbound_media.c.push_id.in_(pushes)))
     session.execute(
         sa.update(inbound)
         .where(inbound.c.follower_id == follower_id)

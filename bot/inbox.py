@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from bot.accounts import Account
 from bot.db import Session, insert_of
 from bot.prepared import Prepared
-from bot.tables.inbox import inbound
+from bot.tables.inbox import inbound, inbound_media
 from bot.wechat.message import Message
 from rules.facts import Facts
 
@@ -202,6 +202,6 @@ def prune(session: Session, before: datetime, limit: int) -> int:
         .order_by(inbound.c.id)
         .limit(limit)
     )
-    return session.execute(
-        sa.delete(inbound).where(inbound.c.id.in_(chosen.scalar_subquery()))
-    ).rowcount
+    ids = list(session.execute(chosen).scalars())
+    session.execute(sa.delete(inbound_media).where(inbound_media.c.push_id.in_(ids)))
+    return session.execute(sa.delete(inbound).where(inbound.c.id.in_(ids))).rowcount

@@ -18,7 +18,7 @@ from bot.tables.outbox import outbox
 # a claimed row may wait for its turn among the threads
 LEASE = timedelta(seconds=90)
 PREVIEW = "preview"  # has no clientmsgid and takes no slot: never repeated, and nobody's turn
-FIRST_PURPOSES = ("reply", "later", PREVIEW)  # somebody waits for these: before campaigns
+FIRST_PURPOSES = ("reply", "later", "agent", PREVIEW)  # somebody waits for these: before campaigns
 DIED = "no answer: the program ended while sending"
 
 

@@ -106,6 +106,8 @@ reply_windows = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=False),
     sa.Column("left", sa.Integer, nullable=False),
     sa.CheckConstraint('"left" >= 0', name="left"),
+    # whose window ends next, and who wrote last
+    sa.Index("ix_reply_windows_ending", "account_id", "opened_by", "expires_at", "follower_id"),
 )
 
 consents = sa.Table(

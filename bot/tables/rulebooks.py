@@ -20,6 +20,9 @@ rules = sa.Table(
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("changed_at", UtcDateTime),
     sa.Column("changed_by", sa.Text),
+    # its name in the rulebook in force; null: it is not in it. A rename takes what is known by the
+    # name along when it is published
+    sa.Column("published_as", sa.Text),
     sa.UniqueConstraint("account_id", "name"),
 )
 

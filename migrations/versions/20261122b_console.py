@@ -387,6 +387,12 @@ def upgrade() -> None:
         sqlite_where=sa.text("purpose <> 'delivery'"),
         postgresql_where=sa.text("purpose <> 'delivery'"),
     )
+    op.create_index(
+        "ix_reply_windows_ending",
+        "reply_windows",
+        ["account_id", "opened_by", "expires_at", "follower_id"],
+        unique=False,
+    )
     op.create_index("ix_audit_object", "audit", ["account_id", "object", "id"], unique=False)
     op.create_index("ix_dry_run_changes_follower", "dry_run_changes", ["follower_id"], unique=False)
     op.add_column("inbound", sa.Column("unmatched", sa.Boolean(), nullable=True))
@@ -429,6 +435,9 @@ def upgrade() -> None:
     op.add_column("rules", sa.Column("version", sa.Integer(), server_default="1", nullable=False))
     op.add_column("rules", sa.Column("changed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("rules", sa.Column("changed_by", sa.Text(), nullable=True))
+    op.add_column("rules", sa.Column("published_as", sa.Text(), nullable=True))
+    # until now a file published whatever it wrote
+    op.execute("UPDATE rules SET published_as = name WHERE archived_at IS NULL")
     op.add_column(
         "scenes",
         sa.Column(
@@ -453,6 +462,7 @@ def downgrade() -> None:
     op.drop_column("scenes", "created_at")
     op.drop_column("scenes", "cost")
     op.drop_column("scenes", "reply")
+    op.drop_column("rules", "published_as")
     op.drop_column("rules", "changed_by")
     op.drop_column("rules", "changed_at")
     op.drop_column("rules", "version")
@@ -487,6 +497,7 @@ def downgrade() -> None:
         sqlite_where=sa.text("opted_out_at IS NOT NULL"),
         postgresql_where=sa.text("opted_out_at IS NOT NULL"),
     )
+    op.drop_index("ix_reply_windows_ending", table_name="reply_windows")
     op.drop_index("ix_followers_active", table_name="followers")
     op.drop_index("ix_followers_followed", table_name="followers")
     op.drop_index(
