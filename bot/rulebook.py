@@ -1,16 +1,17 @@
 """Rulebooks: the numbered, immutable sets of rules, and which one is in force."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from bot import logs
+from bot import logs, webhooks
 from bot.db import Session, insert, insert_first
 from bot.errors import Invalid, Refused
 from bot.prepared import Prepared
-from bot.tables.rulebooks import rulebook_heads, rulebooks, rules
+from bot.tables.followers import rule_firings
+from bot.tables.rulebooks import rule_hits, rulebook_heads, rulebooks, rules
 from rules.model import Rulebook, load
 
 Json = dict[str, Any]
@@ -35,7 +36,7 @@ class Rulebooks:
     def current(self, session: Session, account_id: int) -> Rulebook:
         """The rulebook in force, compiled at most once a number."""
         number = _HEAD.scalar(session, {"account": account_id})
-        if number is None:
+        if not number:  # 0: drafts, and nothing published yet
             return EMPTY
         known = self._compiled.get(account_id)
         if known is not None and known.number == number:
@@ -107,7 +108,11 @@ def set_fallback(session: Session, account_id: int, value: Mapping[str, Any] | N
     )
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=["account_id"], set_={"fallback": statement.excluded.fallback}
+            index_elements=["account_id"],
+            set_={
+                "fallback": statement.excluded.fallback,
+                "order_version": rulebook_heads.c.order_version + 1,
+            },
         )
     )
 
@@ -122,6 +127,8 @@ def publish(
     now: datetime,
 ) -> int:
     """Check and store a snapshot under the next number and put it in force; the number.
+
+    Cooldowns and hits of a rule that is published under a new name follow it.
 
     Raises:
         Invalid: the body does not load; nothing is stored.
@@ -160,4 +167,37 @@ def publish(
     ).scalar()
     if stored is None or moved != number:
         raise Refused("somebody else published a rulebook just now; look at it and publish again")
+    told = {"number": number, "by": by, "note": note}
+    webhooks.emit(session, account_id, "rulebook.published", told, now)
+    _follow_names(session, account_id, {rule["name"] for rule in body.get("rules") or ()})
     return number
+
+
+def _follow_names(session: Session, account_id: int, names: Set[str]) -> None:
+    """Note under which name each edited rule is in force now, and take along what is known by the old one."""
+    rows = session.execute(
+        sa.select(rules.c.id, rules.c.name, rules.c.published_as, rules.c.archived_at).where(
+            rules.c.account_id == account_id,
+            sa.or_(rules.c.archived_at.is_(None), rules.c.published_as.is_not(None)),
+        )
+    ).all()
+    changed = []
+    for row in rows:
+        known = [] if row.archived_at else [row.name, row.published_as]
+        now_as = next((name for name in known if name in names), None)
+        if now_as == row.published_as:
+            continue
+        changed.append({"rule": row.id, "now_as": now_as})
+        if now_as is not None and row.published_as is not None and row.published_as not in names:
+            _rename_history(session, account_id, row.published_as, now_as)
+    if changed:
+        statement = sa.update(rules).where(rules.c.id == sa.bindparam("rule"))
+        session.execute(statement.values(published_as=sa.bindparam("now_as")), changed)
+
+
+def _rename_history(session: Session, account_id: int, old: str, new: str) -> None:
+    for table in (rule_firings, rule_hits):
+        mine = table.c.account_id == account_id
+        # a rule that had the new name once is no longer in force: its history makes room
+        session.execute(sa.delete(table).where(mine, table.c.rule == new))
+        session.execute(sa.update(table).where(mine, table.c.rule == old).values(rule=new))

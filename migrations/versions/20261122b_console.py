@@ -336,6 +336,24 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["push_id"], ["inbound.id"], name=op.f("fk_inbound_media_push_id")),
         sa.PrimaryKeyConstraint("push_id", name=op.f("pk_inbound_media")),
     )
+    op.create_table(
+        "figures",
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "value",
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True), "postgresql"
+            ),
+            nullable=False,
+        ),
+        sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_figures_account_id")),
+        sa.PrimaryKeyConstraint("account_id", "name", name=op.f("pk_figures")),
+    )
     op.create_index(
         "ix_events_scene",
         "events",
@@ -514,6 +532,7 @@ def downgrade() -> None:
         sqlite_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
         postgresql_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
     )
+    op.drop_table("figures")
     op.drop_table("inbound_media")
     op.drop_index("ix_webhook_deliveries_webhook", table_name="webhook_deliveries")
     op.drop_index("ix_webhook_deliveries_due", table_name="webhook_deliveries")
