@@ -52,3 +52,14 @@ daily_counts = sa.Table(
     sa.Column("times", sa.Integer, nullable=False),
     sa.Column("people", sa.Integer, nullable=False),
 )
+
+# what a job counted because counting it takes too long for a page
+figures = sa.Table(
+    "figures",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", Json, nullable=False),
+    sa.Column("counted_at", UtcDateTime, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),  # how long the count took
+)
