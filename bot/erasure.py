@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bot import followers
+from bot import followers, webhooks
 from bot.clock import month_of, start_of_month
 from bot.db import Session, insert
 from bot.followers import Follower
@@ -111,6 +111,7 @@ def forget(
             erased_at=now,
         )
     )
+    webhooks.emit(session, account_id, "follower.erased", {"follower": follower_id}, now)
 
 
 def recall(

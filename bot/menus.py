@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from bot import accounts, tag_sync
+from bot import accounts, tag_sync, webhooks
 from bot.db import Session, reading, upsert, writing
 from bot.errors import Invalid, Refused, WeChatError
 from bot.tables.accounts import menus
@@ -125,6 +125,8 @@ def publish(engine: sa.Engine, wechat: WeChat, account_id: int, now: datetime) -
                 accounts.forbid(session, account_id, FEATURE)
             _change(session, account_id, error=str(problem))
         raise
+    with writing(engine) as session:
+        webhooks.emit(session, account_id, "menu.published", {}, now)
     return True
 
 

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import db, inbox, jobs, kept, outbox
+from bot import db, idempotency, inbox, jobs, kept, outbox, webhook_deliveries
 from bot.clock import day_of, start_of_day
 from bot.db import Session
 from bot.sql import shanghai_day
@@ -95,6 +95,8 @@ def prune(engine: Engine, now: datetime, *, keep_pushes: int, keep_events: int) 
         lambda session: outbox.prune(session, pushes, ROWS),
         lambda session: 0 * jobs.prune(session, now),
         lambda session: 0 * kept.prune(session, now),
+        lambda session: 0 * idempotency.prune(session, now),
+        lambda session: webhook_deliveries.prune(session, now, ROWS),
     )
     more = False
     for step in steps:

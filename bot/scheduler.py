@@ -38,6 +38,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic("outbox", 1, fast=True, instances=2),
     Periodic("waves", 5, fast=True),
     Periodic("collect", 5, fast=True),
+    Periodic("webhooks", 5, fast=True),
     Periodic("heartbeat", 10, fast=True),
     Periodic("start", 15),
     Periodic("upload", 15),

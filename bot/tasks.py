@@ -20,6 +20,7 @@ from bot import (
     scenes,
     tag_sync,
     tags,
+    webhook_deliveries,
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
 from bot.campaigns import planning, sending, settling
@@ -201,6 +202,14 @@ def prune(rt: Runtime, context: JobContext) -> Again | None:
     return Again() if retention.prune(rt.engine, context.clock(), **days) else None
 
 
+def tell_webhooks(rt: Runtime, context: JobContext) -> Again | None:
+    """Owe other systems what happened, and post what is due."""
+    now = context.clock()
+    more = webhook_deliveries.read_events(rt.engine, now)
+    left = webhook_deliveries.deliver(rt.engine, rt.secret_key, now)
+    return Again() if more or left else None
+
+
 def heartbeat(rt: Runtime, context: JobContext) -> None:
     """Say that the scheduler is alive, for ``/readyz``."""
     with db.writing(rt.engine) as session:
@@ -227,6 +236,7 @@ TASKS: Mapping[str, RuntimeTask] = {
     "erase_follower": erase_follower,
     "rollup": rollup,
     "prune": prune,
+    "webhooks": tell_webhooks,
     "heartbeat": heartbeat,
 }
 
