@@ -1,5 +1,6 @@
 """Material (素材) of an account: files by name, uploaded once, and the media ids the platform gave them."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -66,18 +67,66 @@ def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: date
     with db.reading(engine) as session:
         rows = session.execute(waiting).all()
     for row in rows:
-        values: dict[str, Any]
-        try:
-            uploaded = material.upload(wechat_of(row.account_id), row.kind, row.name, row.data)
-            values = {"media_id": uploaded.media_id, "url": uploaded.url, "uploaded_at": now}
-        except (WeChatError, Refused) as problem:
-            log.warning("upload_failed", media=row.id, kind=row.kind, error=str(problem))
-            if isinstance(problem, WeChatError) and not problem.permanent:
-                continue
-            values = {"error": logs.clean(str(problem))}
-        with db.writing(engine) as session:
-            session.execute(sa.update(media).where(media.c.id == row.id).values(**values))
+        _upload(engine, wechat_of, row, now)
     return len(rows)
+
+
+def keep(session: Session, account_id: int, kind: str, data: bytes) -> str:
+    """Keep a file that somebody handed in, named after its bytes; the same file is kept once. Its name.
+
+    Raises:
+        Refused: empty, too large, or in a format the platform does not take.
+    """
+    ending = material.check(kind, "the file", data)
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{digest[:20]}.{ending}"
+    statement = db.insert(session, media).values(
+        account_id=account_id, kind=kind, name=name, sha256=digest, data=data
+    )
+    session.execute(statement.on_conflict_do_nothing())
+    return name
+
+
+def upload_now(
+    engine: Engine, wechat_of: Callable[[int], WeChat], account_id: int, name: str, now: datetime
+) -> None:
+    """Upload one kept file while somebody waits; what fails for now is left to ``upload_pending``."""
+    with db.reading(engine) as session:
+        row = session.execute(
+            sa.select(media.c.id, media.c.account_id, media.c.kind, media.c.name, media.c.data)
+            .where(
+                media.c.account_id == account_id, media.c.name == name, media.c.media_id.is_(None)
+            )
+            .order_by(media.c.id.desc())
+            .limit(1)
+        ).one_or_none()
+    if row is not None:
+        _upload(engine, wechat_of, row, now)
+
+
+def bytes_of(session: Session, account_id: int, name: str) -> bytes | None:
+    """A kept file of this account."""
+    found: bytes | None = session.execute(
+        sa.select(media.c.data)
+        .where(media.c.account_id == account_id, media.c.name == name)
+        .order_by(media.c.id.desc())
+        .limit(1)
+    ).scalar()
+    return found
+
+
+def _upload(engine: Engine, wechat_of: Callable[[int], WeChat], row: Any, now: datetime) -> None:
+    values: dict[str, Any]
+    try:
+        uploaded = material.upload(wechat_of(row.account_id), row.kind, row.name, row.data)
+        values = {"media_id": uploaded.media_id, "url": uploaded.url, "uploaded_at": now}
+    except (WeChatError, Refused) as problem:
+        log.warning("upload_failed", media=row.id, kind=row.kind, error=str(problem))
+        if isinstance(problem, WeChatError) and not problem.permanent:
+            return
+        values = {"error": logs.clean(str(problem))}
+    with db.writing(engine) as session:
+        session.execute(sa.update(media).where(media.c.id == row.id).values(**values))
 
 
 def _media_id(session: Session, account_id: int, kind: str, name: str) -> str:

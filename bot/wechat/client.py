@@ -116,6 +116,17 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         self._with_token(once, path, payload, params)
         return content
 
+    def fetch(self, address: str) -> bytes:
+        """The bytes at an address the platform named, without a token and without following it elsewhere.
+
+        Raises:
+            WeChatError: no answer, or none with a file.
+        """
+        response = transport.exchange(self._http, "GET", address, params={}, timeout=self.timeout)
+        if response.status_code != 200:
+            raise transport.unusable(f"视频没有取到（HTTP {response.status_code}）")
+        return bytes(response.content)
+
     @property
     def access_token(self) -> str:
         """The token in force, renewed where needed."""

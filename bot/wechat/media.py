@@ -5,6 +5,7 @@ Source: docs/wechat-limits.md 8 (read 2026-11).
 
 import json
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from bot.errors import Refused, WeChatError
 from bot.wechat.client import WeChat
@@ -99,6 +100,34 @@ def download(wechat: WeChat, media_id: str) -> bytes:
         WeChatError: the platform said no, or did not answer.
     """
     return wechat.download("/cgi-bin/media/get", {"media_id": media_id})
+
+
+def download_received(wechat: WeChat, media_id: str) -> bytes:
+    """The bytes of what a follower sent: a video's too, from the address the platform names for it.
+
+    Raises:
+        WeChatError: the platform said no or did not answer, or named an address that is not its own.
+    """
+    data = download(wechat, media_id)
+    if not data.lstrip().startswith(b'{"video_url"'):
+        return data
+    address = str(json.loads(data).get("video_url") or "")
+    host = urlsplit(address).hostname or ""
+    own = urlsplit(wechat.api_base).hostname
+    if host != own and not host.endswith(".qq.com"):
+        raise WeChatError(
+            None, f"视频地址 {host} 不是平台的，没有下载", permanent=True, action="fix"
+        )
+    return wechat.fetch(address)
+
+
+def check(kind: str, name: str, data: bytes) -> str:
+    """The ending of a file the platform takes as this kind of material.
+
+    Raises:
+        Refused: unknown kind or format, empty, or over the limit.
+    """
+    return _file(kind, name, data)[0].rpartition(".")[2]
 
 
 def delete(wechat: WeChat, media_id: str) -> None:
