@@ -1,13 +1,12 @@
 """The rows behind each section of the account file. Used by ``apply`` alone, inside its transaction."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from bot import accounts, menus, rulebook
+from bot import accounts, mentions, menus, rulebook
 from bot.as_code.document import Json, Wanted
 from bot.as_code.files import File
 from bot.as_code.plan import GONE
@@ -16,13 +15,11 @@ from bot.audiences import segments
 from bot.campaigns import definitions
 from bot.db import Session, upsert
 from bot.tables.accounts import media
-from bot.tables.accounts import menus as menus_table
 from bot.tables.audiences import segments as segments_table
 from bot.tables.campaigns import campaigns
 from bot.tables.followers import rule_firings, tags
 from bot.tables.rulebooks import rules
 from bot.tables.tracking import scenes
-from rules import model
 
 TABLES = {
     "tags": tags.c.name,
@@ -55,7 +52,7 @@ def renames(session: Session, account_id: int, wanted: Wanted, known: Existing |
         if section == "rules":
             _rename_rule(session, account_id, old, new)
         else:
-            _mentions(session, account_id, KINDS[section], old, new)
+            mentions.replace(session, account_id, KINDS[section], old, new)
 
 
 def write_tags(
@@ -270,89 +267,15 @@ def _archive(session: Session, column: Any, account_id: int, name: str, now: dat
     )
 
 
-def _mentions(session: Session, account_id: int, kind: str, old: str, new: str) -> None:
-    def in_rule(body: Json) -> Json:
-        return _replaced(body, model.names({"rules": [body]}), kind, old, new, "rules.0.")
-
-    def in_fallback(body: Json) -> Json:
-        return _replaced(body, model.names({"fallback": body}), kind, old, new, "fallback.")
-
-    def in_segment(where: Json) -> Json:
-        return _replaced(where, segments.names(where), kind, old, new, "")
-
-    _set_bodies(session, rules.c.body, account_id, in_rule)
-    kept = rulebook.fallback(session, account_id)
-    if kept and in_fallback(kept) != kept:
-        rulebook.set_fallback(session, account_id, in_fallback(kept))
-    _set_bodies(session, segments_table.c.where, account_id, in_segment)
-    if kind == "tag":
-        _set_bodies(
-            session,
-            scenes.c.tags,
-            account_id,
-            lambda names: [new if n == old else n for n in names],
-        )
-        row = session.execute(
-            sa.select(menus_table).where(menus_table.c.account_id == account_id)
-        ).one_or_none()
-        if row is not None and row.personal:
-            personal = [{**p, "tag": new if p["tag"] == old else p["tag"]} for p in row.personal]
-            session.execute(
-                sa.update(menus_table)
-                .where(menus_table.c.account_id == account_id)
-                .values(personal=personal)
-            )
-    if kind == "segment":
-        session.execute(
-            sa.update(campaigns)
-            .where(campaigns.c.account_id == account_id, campaigns.c.segment == old)
-            .values(segment=new)
-        )
-
-
-def _set_bodies(session: Session, column: Any, account_id: int, change: Any) -> None:
-    table = column.table
-    for row in session.execute(
-        sa.select(table.c.id, column.label("body")).where(table.c.account_id == account_id)
-    ).all():
-        changed = change(row.body)
-        if changed != row.body:
-            session.execute(
-                sa.update(table).where(table.c.id == row.id).values({column.name: changed})
-            )
-
-
 def _rename_rule(session: Session, account_id: int, old: str, new: str) -> None:
     session.execute(
         sa.update(rule_firings)
         .where(rule_firings.c.account_id == account_id, rule_firings.c.rule == old)
         .values(rule=new)
     )
-    _set_bodies(
+    mentions.set_bodies(
         session,
         rules.c.body,
         account_id,
         lambda body: {**body, "name": new} if body.get("name") == old else body,
     )
-
-
-def _replaced(
-    body: Json, named: Iterable[tuple[str, str, str]], kind: str, old: str, new: str, prefix: str
-) -> Json:
-    """``body`` with a name replaced at every place that mentions it."""
-    places = [place.removeprefix(prefix) for k, name, place in named if k == kind and name == old]
-    if not places:
-        return body
-    changed = copy.deepcopy(body)
-    for place in places:
-        *path, last = place.split(".")
-        inner: Any = changed
-        for part in path:
-            inner = inner[int(part)] if isinstance(inner, list) else inner[part]
-        if isinstance(inner, list):
-            inner[int(last)] = new
-        elif isinstance(inner[last], list):
-            inner[last] = [new if name == old else name for name in inner[last]]
-        else:
-            inner[last] = new
-    return changed

@@ -1,0 +1,261 @@
+"""One page of the list of followers in its order, with the count; made for accounts of a million.
+
+Pages go by key, never by OFFSET. Where few match, all of them are gathered and sorted. Where many do,
+the next few thousand of the order are looked through; only when those do not fill a page (everybody
+with a tag came years ago) all that match are sorted.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from bot.db import Session
+from bot.errors import Invalid
+from bot.follower_search import Line, Looked, Wanted, lines, looked
+from bot.tables.followers import followers
+
+SORTS: Mapping[str, Any] = {
+    "followed": followers.c.subscribed_at,
+    "active": followers.c.last_active_at,
+    "id": followers.c.id,
+}
+GATHER = 30_000  # up to so many are sorted at once: a tenth of a second for both databases
+PROBE = 5_000  # of the order that are looked through first
+COUNTED = 100_000  # above it a filtered count stops: counting on would take longer than the page
+NO_PAGE = "is no page of this list"
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many match; ``more``: at least so many."""
+
+    people: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerPage:
+    """``after`` is the key of the next page, None on the last one."""
+
+    lines: Sequence[Line]
+    total: Total
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """By ``column`` and id; those without a value come last. ``value`` and ``id`` are of the last line shown."""
+
+    column: Any
+    down: bool
+    started: bool = False
+    value: datetime | None = None
+    id: int = 0
+
+    @property
+    def by_id(self) -> bool:
+        return self.column is followers.c.id
+
+
+def page(
+    session: Session,
+    account_id: int,
+    wanted: Wanted,
+    now: datetime,
+    *,
+    sort: str = "followed",
+    down: bool = True,
+    after: str | None = None,
+    limit: int = 50,
+    whole_ids: bool = False,
+) -> FollowerPage:
+    """One page and the count of all that match. ``whole_ids``: may look for OpenIDs.
+
+    Raises:
+        Invalid: the sort, the key of the page or the query is none of ours.
+    """
+    if sort not in SORTS:
+        raise Invalid("sort", "cannot be sorted by this")
+    order = _order(sort, down, after)
+    found = looked(session, account_id, wanted, now, whole_ids=whole_ids)
+    total, ids = _found(session, account_id, wanted, found, order, limit + 1)
+    shown = {line.id: line for line in lines(session, ids[:limit], now)}
+    listed = [shown[one] for one in ids[:limit] if one in shown]
+    more = len(ids) > limit and listed
+    return FollowerPage(listed, total, _key(listed[-1], sort) if more else None)
+
+
+def _found(
+    session: Session,
+    account_id: int,
+    wanted: Wanted,
+    found: Looked,
+    order: _Order,
+    limit: int,
+) -> tuple[Total, list[int]]:
+    """How many match, and the ids of the page."""
+    total = None
+    if wanted == Wanted(status=wanted.status):
+        total = Total(_present(session, account_id, wanted.status))
+    if total is None or total.people <= GATHER:
+        people, ids = _sorted(session, found, order, limit, at_most=GATHER + 1)
+        if people <= GATHER:
+            return Total(people), ids
+    total = total or _counted(session, found)
+    ids = _near(session, account_id, wanted.status, found, order, limit)
+    if ids is None:
+        _people, ids = _sorted(session, found, order, limit)
+    return total, ids
+
+
+def _sorted(
+    session: Session, found: Looked, order: _Order, limit: int, at_most: int | None = None
+) -> tuple[int, list[int]]:
+    """Gather all that match (``at_most`` so many), and sort them: how many, and the page.
+
+    MATERIALIZED: else both databases walk the order's index and ask a million rows one by one.
+    """
+    which = sa.select(followers.c.id, order.column.label("value")).where(found.clause())
+    if order.by_id:
+        which = sa.select(followers.c.id, sa.null().label("value")).where(found.clause())
+    if at_most is not None:
+        which = which.limit(at_most)
+    hits = which.cte("hits").prefix_with("MATERIALIZED")
+    people = sa.select(sa.func.count()).select_from(hits).scalar_subquery()
+    asked = sa.select(hits.c.id, people.label("people"))
+    if order.started:
+        asked = asked.where(_beyond(hits.c.value, hits.c.id, order))
+    # those without a value last, said aloud: the databases disagree about NULL
+    ends = (hits.c.value.is_(None), *_ends(hits.c.value, hits.c.id, order))
+    rows = session.execute(asked.order_by(*ends).limit(limit)).all()
+    if rows:
+        return int(rows[0].people), [row.id for row in rows]
+    return int(session.execute(sa.select(sa.func.count()).select_from(hits)).scalar_one()), []
+
+
+def _near(
+    session: Session,
+    account_id: int,
+    status: str,
+    found: Looked,
+    order: _Order,
+    limit: int,
+) -> list[int] | None:
+    """The page out of the next PROBE of the order; None where those do not fill it and more come after them."""
+    ids: list[int] = []
+    walks = [_by_id(account_id, status, order)] if order.by_id else []
+    if not order.by_id and (not order.started or order.value is not None):
+        walks.append(_by_value(account_id, order))
+    if not order.by_id:
+        walks.append(_without_value(account_id, order))
+    for walk in walks:
+        near = walk.limit(PROBE).cte("near").prefix_with("MATERIALIZED")
+        rows = session.execute(
+            sa.select(followers.c.id)
+            .select_from(followers.join(near, near.c.id == followers.c.id))
+            .where(*found.each.values())
+            .order_by(*_ends(near.c.value, near.c.id, order))
+            .limit(limit - len(ids))
+        ).scalars()
+        ids += rows
+        if len(ids) == limit:
+            return ids
+        walked = session.execute(sa.select(sa.func.count()).select_from(near)).scalar_one()
+        if walked == PROBE:
+            return None
+    return ids
+
+
+def _by_id(account_id: int, status: str, order: _Order) -> sa.Select[Any]:
+    near = followers.alias("walked")
+    found = sa.select(near.c.id, sa.null().label("value")).where(near.c.account_id == account_id)
+    if status == "subscribed":
+        found = found.where(near.c.subscribed.is_(sa.true()))
+    if order.started:
+        found = found.where(near.c.id < order.id if order.down else near.c.id > order.id)
+    return found.order_by(near.c.id.desc() if order.down else near.c.id)
+
+
+def _by_value(account_id: int, order: _Order) -> sa.Select[Any]:
+    near = followers.alias("walked")
+    own = near.c[order.column.name]
+    found = sa.select(near.c.id, own.label("value")).where(
+        near.c.account_id == account_id, own.is_not(None)
+    )
+    if order.started:
+        key, here = sa.tuple_(own, near.c.id), sa.tuple_(order.value, order.id)
+        found = found.where(key < here if order.down else key > here)
+    return found.order_by(*_ends(own, near.c.id, order))
+
+
+def _without_value(account_id: int, order: _Order) -> sa.Select[Any]:
+    near = followers.alias("walked")
+    own = near.c[order.column.name]
+    found = sa.select(near.c.id, sa.null().label("value")).where(
+        near.c.account_id == account_id, own.is_(None)
+    )
+    if order.started and order.value is None:
+        found = found.where(near.c.id < order.id if order.down else near.c.id > order.id)
+    return found.order_by(near.c.id.desc() if order.down else near.c.id)
+
+
+def _ends(value: Any, follower_id: Any, order: _Order) -> tuple[Any, Any]:
+    return (value.desc(), follower_id.desc()) if order.down else (value, follower_id)
+
+
+def _beyond(value: Any, follower_id: Any, order: _Order) -> sa.ColumnElement[bool]:
+    if order.value is None:
+        further = follower_id < order.id if order.down else follower_id > order.id
+        return sa.and_(value.is_(None), further)
+    key, here = sa.tuple_(value, follower_id), sa.tuple_(order.value, order.id)
+    return sa.or_(value.is_(None), key < here if order.down else key > here)
+
+
+def _counted(session: Session, found: Looked) -> Total:
+    some = sa.select(followers.c.id).where(found.clause()).limit(COUNTED + 1).subquery()
+    people = session.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+    return Total(COUNTED, True) if people > COUNTED else Total(people)
+
+
+def _present(session: Session, account_id: int, status: str) -> int:
+    ours = followers.c.account_id == account_id
+    found = 0
+    if status != "left":
+        here = sa.select(sa.func.count()).where(ours, followers.c.subscribed.is_(sa.true()))
+        found += session.execute(here).scalar_one()
+    if status != "subscribed":
+        gone = sa.select(sa.func.count()).where(
+            ours, followers.c.subscribed.is_(sa.false()), followers.c.erased_at.is_(None)
+        )
+        found += session.execute(gone).scalar_one()
+    return found
+
+
+def _key(line: Line, sort: str) -> str:
+    value = None if sort == "id" else getattr(line, SORTS[sort].name)
+    text = json.dumps([sort, value.isoformat() if value else None, line.id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _order(sort: str, down: bool, after: str | None) -> _Order:
+    if not after:
+        return _Order(SORTS[sort], down)
+    try:
+        padded = after + "=" * (-len(after) % 4)
+        told, value, follower_id = json.loads(
+            base64.b64decode(padded, altchars=b"-_", validate=True)
+        )
+        moment = datetime.fromisoformat(value) if value is not None else None
+    except (ValueError, TypeError, binascii.Error):
+        raise Invalid("after", NO_PAGE) from None
+    if told != sort or type(follower_id) is not int or not 0 <= follower_id < 2**63:
+        raise Invalid("after", NO_PAGE)
+    if moment is not None and (moment.tzinfo is None or sort == "id"):
+        raise Invalid("after", NO_PAGE)
+    return _Order(SORTS[sort], down, True, moment, follower_id)
