@@ -15,7 +15,9 @@ from bot import (
     media,
     menus,
     outbox,
+    overview,
     retention,
+    rule_hits,
     scene_reports,
     scenes,
     tag_sync,
@@ -196,6 +198,11 @@ def rollup(rt: Runtime, context: JobContext) -> Again | None:
     return Again() if more else None
 
 
+def count_rule_hits(rt: Runtime, context: JobContext) -> Again | None:
+    """Count which rules answered since the last minute."""
+    return Again() if rule_hits.count(rt.engine, context.clock()) else None
+
+
 def prune(rt: Runtime, context: JobContext) -> Again | None:
     """Delete what is past its retention, a little of everything at a time."""
     days = {"keep_pushes": rt.config.keep_pushes, "keep_events": rt.config.keep_events}
@@ -208,6 +215,19 @@ def tell_webhooks(rt: Runtime, context: JobContext) -> Again | None:
     more = webhook_deliveries.read_events(rt.engine, now)
     left = webhook_deliveries.deliver(rt.engine, rt.secret_key, now)
     return Again() if more or left else None
+
+
+def count_figures(rt: Runtime, context: JobContext) -> None:
+    """Count what is too slow to count at each look at a page."""
+    with db.reading(rt.engine) as session:
+        account_ids = [account.id for account in accounts.every(session)]
+    for account_id in account_ids:
+        overview.recount(rt.engine, account_id, context.clock())
+
+
+def optimize(rt: Runtime, context: JobContext) -> None:
+    """Keep the statistics by which the database chooses its indexes."""
+    db.optimize(rt.engine)
 
 
 def heartbeat(rt: Runtime, context: JobContext) -> None:
@@ -236,7 +256,10 @@ TASKS: Mapping[str, RuntimeTask] = {
     "erase_follower": erase_follower,
     "rollup": rollup,
     "prune": prune,
+    "rule_hits": count_rule_hits,
     "webhooks": tell_webhooks,
+    "figures": count_figures,
+    "optimize": optimize,
     "heartbeat": heartbeat,
 }
 
