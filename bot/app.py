@@ -6,10 +6,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bot import health, links, logs, runtime, webhook
 from bot.api import wiring as api
 from bot.config import Config
-from bot.console import frame, home, security
+from bot.console import frame, home, messages, scene_forms, scene_pages, scenes, security, tokens, webhooks
 from bot.runtime import Runtime
 
-CONSOLE = (frame, home)  # importing an area puts its pages on the console's blueprint
+CONSOLE = (
+    frame,
+    home,
+    messages,
+    scenes,
+    scene_forms,
+    scene_pages,
+    tokens,
+    webhooks,
+)  # importing an area puts its pages on the console's blueprint
 
 
 def create_app(config: Config, rt: Runtime | None = None) -> Flask:

@@ -195,6 +195,16 @@ def deliveries_of(
     return [_delivery(row) for row in rows]
 
 
+def count(session: Session, account_id: int, webhook_id: int, status: str | None = None) -> int:
+    """How many deliveries a webhook has, of one status when given."""
+    found = sa.select(sa.func.count()).where(
+        deliveries.c.account_id == account_id, deliveries.c.webhook_id == webhook_id
+    )
+    if status is not None:
+        found = found.where(deliveries.c.status == status)
+    return int(session.execute(found).scalar_one())
+
+
 def emit(
     session: Session, account_id: int, kind: str, data: Mapping[str, Any], now: datetime
 ) -> None:

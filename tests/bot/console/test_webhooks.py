@@ -1,0 +1,75 @@
+"""The pages of webhooks: made, tried, repeated, given a new secret, taken away."""
+
+import re
+
+import sqlalchemy as sa
+
+from bot import db, scheduler, webhooks
+from bot.tables.operators import audit, webhook_deliveries
+from tests.bot.console import pages
+
+HERE = "/console/muyan/webhooks"
+URL = "https://shop.example.com/hook"
+
+
+def secret_in(answer):
+    found = re.search(r"whsec_[\w+/=]+", answer.get_data(as_text=True))
+    return found and found[0]
+
+
+def test_a_webhook_from_its_form_to_its_end(as_role, rt, account):
+    browser = as_role("lead")
+    assert "还没有 Webhook" in pages.text(browser.get(HERE))
+    made = pages.post(
+        browser, f"{HERE}/new", {"url": URL, "kinds": ["message"], "more": "签到，抽奖"}
+    )
+    secret = secret_in(made)
+    assert made.status_code == 200 and secret
+    with db.reading(rt.engine) as session:
+        (webhook,) = webhooks.every(session, account.id)
+    assert webhook.kinds == ("message", "签到", "抽奖") and not webhook.open_id
+    one = f"{HERE}/{webhook.id}"
+
+    assert pages.post(browser, f"{one}/ping", {}).status_code == 303
+    shown = browser.get(one)
+    assert "等待发送" in pages.text(shown) and secret_in(shown) is None
+    assert b"msg_" in browser.get(f"{one}?format=csv").data or browser.get(f"{one}?format=csv").data
+    assert "1 次会作废" in pages.text(browser.get(f"{one}/delete"))
+
+    again = pages.post(browser, f"{one}/rotate", {})
+    assert secret_in(again) not in (None, secret)
+    saved = pages.post(browser, f"{one}/edit", {"url": URL, "kinds": ["*"]})
+    assert saved.status_code == 303
+    assert "停用" in pages.text(browser.get(one))
+    with db.reading(rt.engine) as session:
+        delivery = session.execute(sa.select(webhook_deliveries)).one()
+    assert delivery.status == "failed"
+    assert pages.post(browser, f"{one}/retry/{delivery.id}", {}).status_code == 409
+    pages.post(browser, f"{one}/edit", {"url": URL, "kinds": ["*"], "active": "1"})
+    assert pages.post(browser, f"{one}/retry/{delivery.id}", {}).status_code == 303
+    assert pages.post(browser, f"{one}/delete", {}).status_code == 303
+    assert browser.get(one).status_code == 404
+    with db.reading(rt.engine) as session:
+        told = str(session.execute(sa.select(audit)).all())
+    assert "webhook.delete" in told and secret not in told
+    scheduler.tick(rt, "webhooks", rt.clock())
+
+
+def test_an_address_inside_is_refused_beside_its_field(as_role):
+    browser = as_role("lead")
+    answer = pages.post(browser, f"{HERE}/new", {"url": "http://127.0.0.1/x", "kinds": ["scan"]})
+    text = answer.get_data(as_text=True)
+    assert answer.status_code == 422 and "指向本机或内网" in text and "http://127.0.0.1/x" in text
+
+
+def test_whole_open_ids_go_only_where_somebody_who_sees_them_sends_them(as_role):
+    browser = as_role("developer")
+    assert "OpenID" not in browser.get(f"{HERE}/new").get_data(as_text=True)
+    given = {"url": URL, "kinds": ["scan"], "open_id": "1"}
+    assert pages.post(browser, f"{HERE}/new", given).status_code == 422
+    assert pages.post(as_role("lead"), f"{HERE}/new", given).status_code == 200
+
+
+def test_another_accounts_webhook_does_not_exist_here(as_role, rt):
+    assert as_role("lead").get(f"{HERE}/99").status_code == 404
+    assert as_role("viewer").get(HERE).status_code == 403
