@@ -1,12 +1,15 @@
 """The numbers of an account's home page, and its campaigns at a glance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
-from bot import tracking
+from bot import db, figures, tracking
 from bot.clock import day_of, month_of, start_of_day
 from bot.db import Session
 from bot.tables.campaigns import (
@@ -19,6 +22,11 @@ from bot.tables.campaigns import (
 from bot.tables.events import events
 from bot.tables.followers import followers, reply_windows
 from bot.tables.outbox import outbox
+
+SHOWN = 20  # campaigns
+HOME = "home"
+STALE = timedelta(hours=1)  # nobody counts any more: better slow than wrong
+SETTLED = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class Numbers:
     reachable_free: int
     opted_out: int
     slots_left: Mapping[int, int]
+    counted_at: datetime | None = None  # None: now
 
     @property
     def net_today(self) -> int:
@@ -56,18 +65,44 @@ class CampaignLine:
 
 
 def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) -> Numbers:
-    """The account's numbers right now. ``slots`` is what a follower gets a month."""
+    """The account's numbers. ``slots`` is what a follower gets a month.
+
+    Today's are of this moment. The others too, but for a large account: those are at most minutes
+    old, ``counted_at`` says when.
+    """
     since = start_of_day(day_of(now))
-    counted = session.execute(
-        sa.select(events.c.kind, sa.func.count().label("number"))
-        .where(events.c.account_id == account_id, events.c.at >= since)
-        .group_by(events.c.kind)
+    today = {
+        kind: session.execute(
+            sa.select(sa.func.count()).where(
+                events.c.account_id == account_id, events.c.kind == kind, events.c.at >= since
+            )
+        ).scalar_one()
+        for kind in ("subscribe", "unsubscribe", "message", "scan")
+    }
+    month = month_of(now)
+    kept = figures.get(session, account_id, HOME)
+    if kept is not None and (now - kept.counted_at > STALE or kept.value["month"] != month):
+        kept = None
+    slow = kept.value if kept else _slow_numbers(session, account_id, now, slots)
+    return Numbers(
+        followers=slow["followers"],
+        new_today=today["subscribe"],
+        left_today=today["unsubscribe"],
+        messages_today=today["message"],
+        scans_today=today["scan"],
+        reachable_free=slow["reachable_free"],
+        opted_out=slow["opted_out"],
+        slots_left={int(left): people for left, people in slow["slots_left"].items()},
+        counted_at=kept.counted_at if kept else None,
     )
-    kinds: dict[str, int] = {row.kind: row.number for row in counted}
+
+
+def _slow_numbers(session: Session, account_id: int, now: datetime, slots: int) -> dict[str, Any]:
     subscribed = sa.and_(followers.c.account_id == account_id, followers.c.subscribed)
-    count, opted_out = session.execute(
-        sa.select(sa.func.count(), sa.func.count(followers.c.opted_out_at)).where(subscribed)
-    ).one()
+    count, opted_out = (
+        session.execute(sa.select(sa.func.count()).select_from(followers).where(which)).scalar_one()
+        for which in (subscribed, sa.and_(subscribed, followers.c.opted_out_at.is_not(None)))
+    )
     free = session.execute(
         sa.select(sa.func.count(sa.distinct(reply_windows.c.follower_id)))
         .select_from(reply_windows.join(followers, followers.c.id == reply_windows.c.follower_id))
@@ -80,16 +115,49 @@ def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) ->
             reply_windows.c.left > 0,
         )
     ).scalar_one()
-    return Numbers(
-        followers=count,
-        new_today=kinds.get("subscribe", 0),
-        left_today=kinds.get("unsubscribe", 0),
-        messages_today=kinds.get("message", 0),
-        scans_today=kinds.get("scan", 0),
-        reachable_free=free,
-        opted_out=opted_out,
-        slots_left=slots_left(session, account_id, month_of(now), count, slots),
-    )
+    month = month_of(now)
+    left = slots_left(session, account_id, month, count, slots)
+    return {
+        "month": month,
+        "followers": count,
+        "opted_out": opted_out,
+        "reachable_free": free,
+        "slots_left": {str(number): people for number, people in left.items()},
+    }
+
+
+def recount(engine: Engine, account_id: int, now: datetime, slots: int = 4) -> None:
+    """Count what the home page of a large account shows, where it is time to; nothing for a small one."""
+    with db.reading(engine) as session:
+        if not figures.is_large(session, account_id):
+            return
+        runs = [
+            run for row in _newest(session, account_id, SHOWN) if (run := _latest(session, row))
+        ]
+    figures.keep(engine, account_id, HOME, now, lambda s: _slow_numbers(s, account_id, now, slots))
+    for run in runs:
+        with db.reading(engine) as session:
+            kept = figures.get(session, account_id, _name(run))
+        # receipts and results come for days after the last message
+        if kept and run.finished_at and kept.counted_at > run.finished_at + SETTLED:
+            continue
+        figures.keep(
+            engine,
+            account_id,
+            _name(run),
+            now,
+            partial(_result_row, account_id=account_id, run=run),
+        )
+
+
+def _name(run: Any) -> str:
+    return f"run:{run.id}"
+
+
+def _result_row(session: Session, account_id: int, run: Any) -> dict[str, Any]:
+    counts, reasons, slots = run_counts(session, account_id, run.id)
+    people = tracking.guided(session, account_id, run.campaign_id)
+    return {"counts": counts, "reasons": reasons, "slots": slots, "guided": people}
 
 
 def slots_left(
@@ -115,23 +183,24 @@ def slots_left(
     return left
 
 
-def campaign_lines(session: Session, account_id: int, limit: int = 20) -> list[CampaignLine]:
-    """The newest campaigns with their latest run: how many ended how, and why not."""
+def campaign_lines(
+    session: Session, account_id: int, limit: int = SHOWN, *, kept: bool = False
+) -> list[CampaignLine]:
+    """The newest campaigns with their latest run: how many ended how, and why not.
+
+    ``kept``: of a large account as last counted, instead of counting now.
+    """
     lines = []
-    rows = session.execute(
-        sa.select(campaigns)
-        .where(campaigns.c.account_id == account_id, campaigns.c.status != "archived")
-        .order_by(campaigns.c.id.desc())
-        .limit(limit)
-    ).all()
-    for row in rows:
-        run = session.execute(
-            sa.select(campaign_runs)
-            .where(campaign_runs.c.campaign_id == row.id, campaign_runs.c.account_id == account_id)
-            .order_by(campaign_runs.c.due_at.desc())
-            .limit(1)
-        ).one_or_none()
-        counts, reasons, slots = run_counts(session, account_id, run.id) if run else ({}, {}, 0)
+    for row in _newest(session, account_id, limit):
+        run = _latest(session, row)
+        found = figures.get(session, account_id, _name(run)) if kept and run else None
+        if found is not None:
+            result = found.value
+        elif run is not None:
+            result = _result_row(session, account_id, run)
+        else:
+            people = tracking.guided(session, account_id, row.id)
+            result = {"counts": {}, "reasons": {}, "slots": 0, "guided": people}
         lines.append(
             CampaignLine(
                 name=row.name,
@@ -141,14 +210,32 @@ def campaign_lines(session: Session, account_id: int, limit: int = 20) -> list[C
                 run_due_at=run.due_at if run else None,
                 run_status=run.status if run else None,
                 run_reason=run.reason if run else None,
-                counts=counts,
-                reasons=reasons,
-                slots=slots,
-                guided=tracking.guided(session, account_id, row.id),
                 target=(row.goal or {}).get("target"),
+                **result,
             )
         )
     return lines
+
+
+def _newest(session: Session, account_id: int, limit: int) -> Sequence[Any]:
+    return session.execute(
+        sa.select(campaigns)
+        .where(campaigns.c.account_id == account_id, campaigns.c.status != "archived")
+        .order_by(campaigns.c.id.desc())
+        .limit(limit)
+    ).all()
+
+
+def _latest(session: Session, campaign: Any) -> Any:
+    return session.execute(
+        sa.select(campaign_runs)
+        .where(
+            campaign_runs.c.campaign_id == campaign.id,
+            campaign_runs.c.account_id == campaign.account_id,
+        )
+        .order_by(campaign_runs.c.due_at.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def run_counts(

@@ -35,7 +35,7 @@ def home(here: Here) -> str:
             bar=_bar(numbers.slots_left),
             live=request.args.get("live") != "0",
             notes=_notes(rt, session, account),
-            campaigns=overview.campaign_lines(session, account.id),
+            campaigns=overview.campaign_lines(session, account.id, kept=True),
             pushes=[_line(row) for row in inbox.latest(session, account.id, 30)],
             callback=f"{rt.config.base_url}/callback/{account.slug}",
         )
