@@ -138,7 +138,7 @@ def apply(
     writing.store_files(session, account_id, prepared.files)
     if kinds & {"rule", "order", "fallback"} or _mentions_changed(wanted, prepared.existing):
         order = order_after(wanted, prepared.existing, prepared.prune)
-        writing.write_rules(session, account_id, wanted, order, made.of("rule"), now)
+        writing.write_rules(session, account_id, wanted, order, made.of("rule"), by, now)
         body = rulebook.draft_body(session, account_id)
         rulebook.publish(session, account_id, body, by=by, note="account file", now=now)
     if kinds & {"menu", "personal_menus"}:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import accounts, mentions, menus, rulebook
+from bot import accounts, drafts, mentions, menus, rulebook
 from bot.as_code.document import Json, Wanted
 from bot.as_code.files import File
 from bot.as_code.plan import GONE
@@ -17,7 +17,7 @@ from bot.db import Session, upsert
 from bot.tables.accounts import media
 from bot.tables.audiences import segments as segments_table
 from bot.tables.campaigns import campaigns
-from bot.tables.followers import rule_firings, tags
+from bot.tables.followers import tags
 from bot.tables.rulebooks import rules
 from bot.tables.tracking import scenes
 
@@ -143,9 +143,10 @@ def write_rules(
     wanted: Wanted,
     order: Iterable[str],
     signs: Mapping[str, str],
+    by: str,
     now: datetime,
 ) -> None:
-    """Rules as edited, in ``order``, and the fallback where the file names it."""
+    """Rules as edited, in ``order``, and the fallback where the file names it. What changes gets a new version."""
     for name, sign in signs.items():
         if sign == GONE:
             _archive(session, rules.c.name, account_id, name, now)
@@ -177,6 +178,8 @@ def write_rules(
             rules.c.account_id == account_id, rules.c.name == sa.bindparam("rule")
         )
         session.execute(moved.values(position=sa.bindparam("place")), others)
+    drafts.stamp(session, account_id, list(signs), by=by, now=now)
+    drafts.order_changed(session, account_id)
     if "fallback" in wanted.given:
         rulebook.set_fallback(session, account_id, wanted.fallback)
 
@@ -268,11 +271,7 @@ def _archive(session: Session, column: Any, account_id: int, name: str, now: dat
 
 
 def _rename_rule(session: Session, account_id: int, old: str, new: str) -> None:
-    session.execute(
-        sa.update(rule_firings)
-        .where(rule_firings.c.account_id == account_id, rule_firings.c.rule == old)
-        .values(rule=new)
-    )
+    # its cooldowns and hits follow when it is published
     mentions.set_bodies(
         session,
         rules.c.body,

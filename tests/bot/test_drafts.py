@@ -1,5 +1,6 @@
 """Rules as edited: versions, order, renaming, putting away, and what publishing would change."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 
 from bot import db, drafts, followers, rulebook
 from bot.accounts import Account
+from bot.as_code import apply as as_code
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.tables.followers import rule_firings
@@ -274,3 +276,42 @@ def test_two_people_who_change_one_rule_at_once_both_succeed_one_after_the_other
     with db.reading(engine) as session:
         found = session.execute(sa.select(rules.c.version)).scalar_one()
     assert found == 3
+
+
+def test_a_file_writes_the_same_rows_with_new_versions(
+    engine: sa.Engine, account: Account, now: datetime, tmp_path: Any
+) -> None:
+    def apply(*listed: dict[str, Any]) -> dict[str, drafts.Draft]:
+        file = {"version": 1, "account": {"slug": account.slug}, "rules": list(listed)}
+        raw = json.dumps(file, ensure_ascii=False).encode()
+        with db.writing(engine) as session:
+            prepared = as_code.prepare(
+                session, raw, tmp_path, {}, factories.SECRET_KEY, now, prune=True
+            )
+            assert not prepared.problems
+            as_code.apply(session, prepared, factories.SECRET_KEY, now, by="Bo")
+            return {draft.name: draft for draft in drafts.listing(session, account.id)}
+
+    first = apply(rule("A"), rule("B"))
+    with db.writing(engine) as session:
+        order = drafts.order_version(session, account.id)
+    second = apply(rule("A"), rule("B", "b"))
+    assert second["A"].version == first["A"].version
+    assert second["B"].version > first["B"].version
+    assert second["B"].changed_by == "Bo"
+    with db.writing(engine) as session:
+        assert drafts.order_version(session, account.id) > order
+        with pytest.raises(drafts.SavedBetween):
+            version = first["B"].version
+            drafts.save(
+                session, account.id, second["B"].id, rule("B"), version=version, by="Ann", now=now
+            )
+    follower = 0
+    with db.writing(engine) as session:
+        follower = factories.make_follower(session, account.id, now=now)
+        followers.fired(session, account.id, follower, ["A"], now)
+    third = apply({**rule("Z"), "was": "A"}, rule("B", "b"))
+    assert third["Z"].id == first["A"].id and third["Z"].version > first["A"].version
+    with db.reading(engine) as session:
+        assert followers.last_fired(session, follower).keys() == {"Z"}
+        assert drafts.changes(session, account.id) == []
