@@ -60,15 +60,20 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a conversation stands. ``left`` and ``ends_at`` are those of every open window together."""
+    """Where a conversation stands. ``left`` and ``ends_at`` are those of every open window together.
+
+    ``long_left`` is what the 48 hours of the last message alone allow.
+    """
 
     left: int
+    long_left: int
     ends_at: datetime | None
     agent: str | None
     closed: bool
     silent_until: datetime | None
     last_push: int
     read_to: int
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,9 @@ def counts(session: Session, account_id: int, now: datetime, agent: str) -> dict
 def state(session: Session, account_id: int, follower_id: int, now: datetime) -> State:
     """Where the conversation with a follower of this account stands."""
     windows = session.execute(
-        sa.select(reply_windows.c.left, reply_windows.c.expires_at).where(
+        sa.select(
+            reply_windows.c.left, reply_windows.c.expires_at, reply_windows.c.opened_by
+        ).where(
             reply_windows.c.follower_id == follower_id,
             reply_windows.c.account_id == account_id,
             reply_windows.c.expires_at > now,
@@ -203,9 +210,12 @@ def state(session: Session, account_id: int, follower_id: int, now: datetime) ->
             conversations.c.follower_id == follower_id, conversations.c.account_id == account_id
         )
     ).one_or_none()
-    silent = session.execute(
-        sa.select(followers_table.c.handed_over_until).where(followers_table.c.id == follower_id)
-    ).scalar()
+    about = session.execute(
+        sa.select(followers_table.c.handed_over_until, followers_table.c.remark).where(
+            followers_table.c.id == follower_id, followers_table.c.account_id == account_id
+        )
+    ).one_or_none()
+    silent = about.handed_over_until if about is not None else None
     wrote = session.execute(
         sa.select(reply_windows.c.opened_at).where(
             reply_windows.c.follower_id == follower_id, _long
@@ -214,12 +224,16 @@ def state(session: Session, account_id: int, follower_id: int, now: datetime) ->
     closed_at = row.closed_at if row is not None else None
     return State(
         left=sum(window.left for window in windows),
+        long_left=sum(
+            window.left for window in windows if window.opened_by in followers.LONG_WINDOWS
+        ),
         ends_at=max((window.expires_at for window in windows), default=None),
         agent=row.agent if row is not None else None,
         closed=closed_at is not None and (wrote is None or wrote <= closed_at),
         silent_until=silent if silent is not None and silent > now else None,
         last_push=_last_push(session, follower_id),
         read_to=row.read_to if row is not None else 0,
+        remark=about.remark if about is not None else None,
     )
 
 
@@ -253,10 +267,10 @@ def bubbles(
         else None
     )
     found: list[Bubble] = []
-    for push in shown:
+    for push in reversed(shown):
         found += _of_push(push)
     found += _sent(session, account_id, follower_id, since, until)
-    found.sort(key=lambda one: (one.at, one.ours))
+    found.sort(key=lambda one: one.at)  # stable: an answer stays behind what it answers
     return found, shown[-1].id if more else None
 
 
