@@ -18,7 +18,7 @@ from bot import db, retention, scenes
 from bot.clock import day_of, start_of_day
 from bot.db import Session
 from bot.scenes import Scene
-from bot.sql import plus_days, shanghai_day
+from bot.sql import plus_days, shanghai_day, unindexed
 from bot.tables.accounts import accounts
 from bot.tables.events import daily_counts, events
 from bot.tables.followers import followers
@@ -26,12 +26,17 @@ from bot.tables.jobs import installation
 from bot.tables.tracking import scenes as scenes_table
 
 FOLLOW, SCAN = "subscribe", "scan"
+KINDS = (FOLLOW, SCAN)
+LEFT = "left"  # the roll-up of who left, under the code that brought them first
+DAY = timedelta(days=1)
+EVER = date(2012, 8, 1)  # official accounts began
 RETENTION_DAYS = (7, 30)
-SPAN = timedelta(days=31)  # of followers counted in one step
+SPAN = timedelta(days=7)  # of followers counted in one step
 EXPIRES_SOON = timedelta(days=7)
 # a code is silent when by its own pace so many scans are missing; chance alone does that once in 150
 MISSING_SCANS = 5.0
 PACE_DAYS = 14  # the days before the last scan that say how often a code is scanned
+_KEPT = {f"kept_{days}": days for days in RETENTION_DAYS}
 # the words of the index ix_events_scene, which SQLite takes only where it reads the same words
 _BY_SCENE = sa.text("events.kind IN ('subscribe', 'scan') AND events.key IS NOT NULL")
 
@@ -117,30 +122,31 @@ def figures(
 
     People and what it cost are only in ``one``: they need every scan.
     """
-    counted = _counts(session, account_id, first, last, (FOLLOW, SCAN), now, keys)
-    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for (_day, kind, key), (times, _people) in counted.items():
-        sums[key][kind] += times
-    gone = _left(session, account_id, first, last, keys)
+    sums = _sums(session, account_id, first, last, now, keys)
+    gone = left(session, account_id, first, last, keys)
     kept = _kept_sums(session, account_id, first, last, keys)
     return {
         key: Figures(
-            follows=sums[key][FOLLOW],
-            rescans=sums[key][SCAN],
+            follows=sums.get((FOLLOW, key), 0),
+            rescans=sums.get((SCAN, key), 0),
             left=sum(gone.get(key, {}).values()),
             kept=kept.get(key),
         )
-        for key in {*sums, *gone, *kept}
+        for key in {*(key for _kind, key in sums), *gone, *kept}
         if key
     }
 
 
 def costs(
-    session: Session, account_id: int, wanted: Sequence[Scene], found: Mapping[str, Figures]
+    session: Session,
+    account_id: int,
+    wanted: Sequence[Scene],
+    found: Mapping[str, Figures],
+    now: datetime,
 ) -> dict[str, Figures]:
     """``found`` of the ``wanted`` codes, with cost and cost per follower where a cost is known."""
     paid = [scene.key for scene in wanted if scene.cost is not None]
-    ever = follows_ever(session, account_id, paid)
+    ever = _sums(session, account_id, EVER, day_of(now), now, paid) if paid else {}
     empty = Figures()
     filled = {}
     for scene in wanted:
@@ -152,22 +158,9 @@ def costs(
             old.people,
             old.kept,
             scene.cost,
-            ever.get(scene.key, 0) if scene.cost is not None else None,
+            ever.get((FOLLOW, scene.key), 0) if scene.cost is not None else None,
         )
     return filled
-
-
-def follows_ever(session: Session, account_id: int, keys: Sequence[str]) -> dict[str, int]:
-    """How many followed by each of ``keys`` since there are events. Answered from the index alone."""
-    if not keys:
-        return {}
-    rows = session.execute(
-        sa.select(events.c.key, sa.func.count())
-        .where(events.c.account_id == account_id, events.c.key.in_(list(keys)))
-        .where(_BY_SCENE, events.c.kind == FOLLOW)
-        .group_by(events.c.key)
-    )
-    return {row[0]: row[1] for row in rows}
 
 
 def one(
@@ -175,8 +168,8 @@ def one(
 ) -> tuple[Figures, list[DayFigures]]:
     """Everything about one code: the total of a span of days, and each of its days, the latest first."""
     keys = [scene.key]
-    counted = _counts(session, account_id, first, last, (FOLLOW, SCAN), now, keys)
-    gone = _left(session, account_id, first, last, keys).get(scene.key, {})
+    counted = _counts(session, account_id, first, last, now, keys)
+    gone = left(session, account_id, first, last, keys).get(scene.key, {})
     kept = _kept_days(session, account_id, first, last, keys)
     both = _both_people(session, account_id, scene.key, first, last)
     days = []
@@ -191,24 +184,23 @@ def one(
                 rescans,
                 both.get(day, follows + people),
                 gone.get(day, 0),
-                kept.get((scene.key, day), {}),
+                kept.get(day, {}),
             )
         )
         day -= timedelta(days=1)
-    found = figures(session, account_id, first, last, now, keys=keys)
-    total = costs(session, account_id, [scene], found)[scene.key]
-    return (
-        Figures(
-            total.follows,
-            total.rescans,
-            total.left,
-            _people(session, account_id, scene.key, first, last),
-            total.kept,
-            total.cost,
-            total.follows_ever,
-        ),
-        days,
+    sums: dict[int, Kept] = {}
+    for day_kept in kept.values():
+        for length, one_day in day_kept.items():
+            old = sums.get(length, Kept())
+            sums[length] = Kept(old.followed + one_day.followed, old.stayed + one_day.stayed)
+    found = Figures(
+        sum(day.follows for day in days),
+        sum(day.rescans for day in days),
+        sum(gone.values()),
+        _people(session, account_id, scene.key, first, last),
+        sums,
     )
+    return costs(session, account_id, [scene], {scene.key: found}, now)[scene.key], days
 
 
 def warnings(
@@ -216,6 +208,7 @@ def warnings(
     account_id: int,
     now: datetime,
     patterns: Sequence[str] | None = None,
+    keys: Collection[str] | None = None,
 ) -> list[Notice]:
     """Codes that ended or end within a week, that the platform refused, and that fell silent."""
     rows = session.execute(
@@ -228,6 +221,7 @@ def warnings(
             scenes_table.c.account_id == account_id,
             scenes_table.c.archived_at.is_(None),
             scenes.visible(patterns),
+            sa.true() if keys is None else scenes_table.c.key.in_(list(keys)),
         )
     ).all()
     found: list[Notice] = []
@@ -243,52 +237,63 @@ def warnings(
             found.append(Notice(row.key, row.name, "expires", row.expires_at))
     found += [
         Notice(key, named[key], "silent", None, last, missing)
-        for key, last, missing in _silent(session, account_id, now)
-        if key in named
+        for key, last, missing in _silent(session, account_id, now, named)
     ]
     order = {"expired": 0, "silent": 1, "failed": 2, "expires": 3}
     return sorted(found, key=lambda each: (order[each.why], -each.missing, each.key))
 
 
 def roll(engine: Engine, now: datetime) -> bool:
-    """Count who stayed of the followers who became old enough; True while there is more to do."""
+    """Count who stayed of the followers who became old enough, and who left; True while there is more to do."""
     with db.reading(engine) as session:
         account_ids = list(session.execute(sa.select(accounts.c.id)).scalars())
+    more = False
     for account_id in account_ids:
-        for days in RETENTION_DAYS:
-            if _roll(engine, account_id, days, now):
-                return True
-    return False
+        for kind, days in _KEPT.items():
+            # a day is old enough when its last second is so many days past
+            until = day_of(now) - timedelta(days=days)
+            more = _roll(engine, account_id, kind, until) or more
+        more = _roll(engine, account_id, LEFT, day_of(now)) or more
+    return more
 
 
-def _roll(engine: Engine, account_id: int, days: int, now: datetime) -> bool:
-    """One span of one account. A day is old enough when its last second is so many days past."""
-    until = day_of(now) - timedelta(days=days)  # not included
-    mark = f"kept_{days}_until:{account_id}"
+def _roll(engine: Engine, account_id: int, kind: str, until: date) -> bool:
+    """One span of one account, until before ``until``."""
     with db.reading(engine) as session:
-        known = session.execute(
-            sa.select(installation.c.value).where(installation.c.key == mark)
-        ).scalar()
-        begins = date.fromisoformat(known) if known else _oldest(session, account_id)
+        begins = _mark(session, kind, account_id) or _oldest(session, account_id, kind)
         if begins is None or begins >= until:
             return False
         ends = min(begins + SPAN, until)
-        rows = session.execute(_cohorts(account_id, days, begins, ends)).all()
+        if kind == LEFT:
+            counted = _leavers(session, account_id, begins, ends - DAY)
+            rows = [(key, day, count, count) for key, day, count in counted]
+        else:
+            found = session.execute(_cohorts(account_id, _KEPT[kind], begins, ends)).all()
+            rows = [(key, date.fromisoformat(str(day)), *counts) for key, day, *counts in found]
+    stored = [
+        {
+            "account_id": account_id,
+            "day": day,
+            "kind": kind,
+            "key": key[: retention.KEY_CHARACTERS],
+            "times": times,
+            "people": people,
+        }
+        for key, day, times, people in rows
+    ]
     with db.writing(engine) as session:
-        counted = [
-            {
-                "account_id": account_id,
-                "day": date.fromisoformat(str(row.day)),
-                "kind": f"kept_{days}",
-                "key": row.key[: retention.KEY_CHARACTERS],
-                "times": row.followed,
-                "people": row.stayed,
-            }
-            for row in rows
-        ]
-        db.upsert(session, daily_counts, counted, ["account_id", "day", "kind", "key"])
-        db.upsert(session, installation, {"key": mark, "value": ends.isoformat()}, ["key"])
+        db.upsert(session, daily_counts, stored, ["account_id", "day", "kind", "key"])
+        mark = {"key": f"{kind}_until:{account_id}", "value": ends.isoformat()}
+        db.upsert(session, installation, mark, ["key"])
     return ends < until
+
+
+def _mark(session: Session, kind: str, account_id: int) -> date | None:
+    """The first day of a roll-up that is not counted yet."""
+    known = session.execute(
+        sa.select(installation.c.value).where(installation.c.key == f"{kind}_until:{account_id}")
+    ).scalar()
+    return date.fromisoformat(known) if known else None
 
 
 def _cohorts(account_id: int, days: int, begins: date, ends: date) -> sa.Select[Any]:
@@ -322,42 +327,71 @@ def _cohorts(account_id: int, days: int, begins: date, ends: date) -> sa.Select[
     )
 
 
-def _oldest(session: Session, account_id: int) -> date | None:
-    found = session.execute(
-        sa.select(sa.func.min(events.c.at)).where(
-            events.c.account_id == account_id, events.c.kind == FOLLOW
+def _oldest(session: Session, account_id: int, kind: str) -> date | None:
+    first = sa.select(sa.func.min(events.c.at)).where(
+        events.c.account_id == account_id, events.c.kind == FOLLOW
+    )
+    if kind == LEFT:
+        first = sa.select(sa.func.min(followers.c.unsubscribed_at)).where(
+            unindexed(followers.c.account_id) == account_id
         )
-    ).scalar()
+    found = session.execute(first).scalar()
     return day_of(found) if found is not None else None
 
 
-def _counts(
+def _sums(
     session: Session,
     account_id: int,
     first: date,
     last: date,
-    kinds: Sequence[str],
     now: datetime,
     keys: Collection[str] | None,
-) -> dict[tuple[date, str, str], tuple[int, int]]:
-    """(day, kind, key) -> (times, people): what is rolled up from there, the rest from the events."""
-    today = day_of(now)
-    rolled = retention.rolled_until(session, account_id) or date.min
-    live = max(first, min(rolled, today))
-    counted: dict[tuple[date, str, str], tuple[int, int]] = {}
-    stored = sa.select(daily_counts).where(
-        daily_counts.c.account_id == account_id,
-        daily_counts.c.kind.in_(kinds),
-        daily_counts.c.day >= first,
-        daily_counts.c.day <= min(last, live - timedelta(days=1)),
+) -> dict[tuple[str, str], int]:
+    """(kind, key) -> times in a span of days: what is rolled up from there, the rest from the events."""
+    live = _live_from(session, account_id, first, now)
+    table = daily_counts.c
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    statement = (
+        sa.select(table.kind, table.key, sa.func.sum(table.times))
+        .where(_stored(account_id, KINDS, first, min(last, live - DAY), keys))
+        .group_by(table.kind, table.key)
     )
-    if keys is not None:
-        stored = stored.where(daily_counts.c.key.in_(list(keys)))
+    for kind, key, times in session.execute(statement) if first < live else ():
+        sums[kind, key] = int(times)
+    fresh = (
+        sa.select(events.c.kind, events.c.key, sa.func.count())
+        .where(_events_of(account_id, live, last, keys))
+        .group_by(events.c.kind, events.c.key)
+    )
+    for kind, key, times in session.execute(fresh) if live <= last else ():
+        sums[kind, key] += times
+    return sums
+
+
+def _counts(
+    session: Session, account_id: int, first: date, last: date, now: datetime, keys: Sequence[str]
+) -> dict[tuple[date, str, str], tuple[int, int]]:
+    """(day, kind, key) -> (times, people) of some codes."""
+    live = _live_from(session, account_id, first, now)
+    counted = _fresh(session, account_id, live, last, keys)
     if first < live:
-        for row in session.execute(stored):
+        where = _stored(account_id, KINDS, first, min(last, live - DAY), keys)
+        for row in session.execute(sa.select(daily_counts).where(where)):
             counted[row.day, row.kind, row.key] = (row.times, row.people)
-    if last < live:
-        return counted
+    return counted
+
+
+def _live_from(session: Session, account_id: int, first: date, now: datetime) -> date:
+    """The first day of a span that is not rolled up."""
+    rolled = retention.rolled_until(session, account_id)
+    return max(first, min(rolled, day_of(now))) if rolled is not None else first
+
+
+def _fresh(
+    session: Session, account_id: int, first: date, last: date, keys: Collection[str] | None
+) -> dict[tuple[date, str, str], tuple[int, int]]:
+    if last < first:
+        return {}
     day = shanghai_day(events.c.at)
     fresh = (
         sa.select(
@@ -367,93 +401,118 @@ def _counts(
             sa.func.count(),
             sa.func.count(sa.distinct(events.c.follower_id)),
         )
-        .where(
-            events.c.account_id == account_id,
-            events.c.kind.in_(kinds),
-            events.c.key.is_not(None),
-            events.c.at >= start_of_day(live),
-            events.c.at < start_of_day(last + timedelta(days=1)),
-        )
+        .where(_events_of(account_id, first, last, keys))
         .group_by(day, events.c.kind, events.c.key)
     )
-    if keys is not None:
-        fresh = fresh.where(events.c.key.in_(list(keys)), _BY_SCENE)
-    for found in session.execute(fresh):
-        counted[date.fromisoformat(str(found[0])), found[1], found[2]] = (found[3], found[4])
-    return counted
+    return {
+        (date.fromisoformat(str(when)), kind, key): (times, people)
+        for when, kind, key, times, people in session.execute(fresh)
+    }
 
 
-def _left(
-    session: Session, account_id: int, first: date, last: date, keys: Collection[str] | None
+def _events_of(
+    account_id: int, first: date, last: date, keys: Collection[str] | None
+) -> sa.ColumnElement[bool]:
+    """Scans and follows by a code in a span of days."""
+    within = sa.and_(
+        events.c.account_id == account_id,
+        events.c.at >= start_of_day(first),
+        events.c.at < start_of_day(last + DAY),
+    )
+    if keys is None:
+        return sa.and_(within, events.c.kind.in_(KINDS), events.c.key.is_not(None))
+    return sa.and_(within, events.c.key.in_(list(keys)), _BY_SCENE)
+
+
+def left(
+    session: Session,
+    account_id: int,
+    first: date,
+    last: date,
+    keys: Collection[str] | None = None,
 ) -> dict[str, dict[date, int]]:
-    """Who left, by the code that brought them first and the day they left: as the report ``channel`` counts."""
+    """Who left, by the code that brought them first and the day they left."""
+    found: dict[str, dict[date, int]] = defaultdict(dict)
+    live = max(first, _mark(session, LEFT, account_id) or first)
+    if first < live:
+        where = _stored(account_id, (LEFT,), first, min(last, live - DAY), keys)
+        for row in session.execute(sa.select(daily_counts).where(where)):
+            found[row.key][row.day] = row.times
+    if live <= last:
+        for key, day, count in _leavers(session, account_id, live, last, keys):
+            found[key][day] = count
+    return found
+
+
+def _leavers(
+    session: Session, account_id: int, first: date, last: date, keys: Collection[str] | None = None
+) -> list[tuple[str, date, int]]:
+    """The same from the followers themselves."""
     day = shanghai_day(followers.c.unsubscribed_at)
     statement = (
         sa.select(followers.c.first_scene, day, sa.func.count())
         .where(
-            followers.c.account_id == account_id,
+            # who left in some days are few; who came by a code may be most of all
+            unindexed(followers.c.account_id) == account_id,
             followers.c.first_scene.is_not(None),
             followers.c.unsubscribed_at >= start_of_day(first),
-            followers.c.unsubscribed_at < start_of_day(last + timedelta(days=1)),
+            followers.c.unsubscribed_at < start_of_day(last + DAY),
         )
         .group_by(followers.c.first_scene, day)
     )
     if keys is not None:
-        statement = statement.where(followers.c.first_scene.in_(list(keys)))
-    found: dict[str, dict[date, int]] = defaultdict(dict)
-    for key, when, count in session.execute(statement):
-        found[key][date.fromisoformat(str(when))] = count
-    return found
-
-
-def _kept_rows(
-    session: Session, account_id: int, first: date, last: date, keys: Collection[str] | None
-) -> Any:
-    kinds = [f"kept_{days}" for days in RETENTION_DAYS]
-    statement = sa.select(daily_counts).where(
-        daily_counts.c.account_id == account_id,
-        daily_counts.c.kind.in_(kinds),
-        daily_counts.c.day >= first,
-        daily_counts.c.day <= last,
-    )
-    if keys is not None:
-        statement = statement.where(daily_counts.c.key.in_(list(keys)))
-    for row in session.execute(statement):
-        yield int(row.kind.removeprefix("kept_")), row
+        statement = statement.where(unindexed(followers.c.first_scene).in_(list(keys)))
+    return [
+        (key, date.fromisoformat(str(when)), count)
+        for key, when, count in session.execute(statement)
+    ]
 
 
 def _kept_sums(
     session: Session, account_id: int, first: date, last: date, keys: Collection[str] | None
 ) -> dict[str, dict[int, Kept]]:
-    sums: dict[str, dict[int, Kept]] = defaultdict(dict)
-    for days, row in _kept_rows(session, account_id, first, last, keys):
-        old = sums[row.key].get(days, Kept())
-        sums[row.key][days] = Kept(old.followed + row.times, old.stayed + row.people)
-    return sums
+    found: dict[str, dict[int, Kept]] = defaultdict(dict)
+    table = daily_counts.c
+    statement = (
+        sa.select(table.kind, table.key, sa.func.sum(table.times), sa.func.sum(table.people))
+        .where(_stored(account_id, _KEPT, first, last, keys))
+        .group_by(table.kind, table.key)
+    )
+    for kind, key, followed, stayed in session.execute(statement):
+        found[key][_KEPT[kind]] = Kept(int(followed), int(stayed))
+    return found
 
 
 def _kept_days(
     session: Session, account_id: int, first: date, last: date, keys: Collection[str]
-) -> dict[tuple[str, date], dict[int, Kept]]:
-    found: dict[tuple[str, date], dict[int, Kept]] = defaultdict(dict)
-    for days, row in _kept_rows(session, account_id, first, last, keys):
-        found[row.key, row.day][days] = Kept(row.times, row.people)
+) -> dict[date, dict[int, Kept]]:
+    found: dict[date, dict[int, Kept]] = defaultdict(dict)
+    statement = sa.select(daily_counts).where(_stored(account_id, _KEPT, first, last, keys))
+    for row in session.execute(statement):
+        found[row.day][_KEPT[row.kind]] = Kept(row.times, row.people)
     return found
 
 
-def _of_scene(account_id: int, key: str, first: date, last: date) -> Any:
+def _stored(
+    account_id: int,
+    kinds: Collection[str],
+    first: date,
+    last: date,
+    keys: Collection[str] | None,
+) -> sa.ColumnElement[bool]:
+    table = daily_counts.c
     return sa.and_(
-        events.c.account_id == account_id,
-        events.c.key == key,
-        _BY_SCENE,
-        events.c.at >= start_of_day(first),
-        events.c.at < start_of_day(last + timedelta(days=1)),
+        table.account_id == account_id,
+        table.kind.in_(list(kinds)),
+        table.day >= first,
+        table.day <= last,
+        sa.true() if keys is None else table.key.in_(list(keys)),
     )
 
 
 def _people(session: Session, account_id: int, key: str, first: date, last: date) -> int:
     """Everybody once who scanned or followed by a code in a span of days."""
-    inner = sa.select(events.c.follower_id).where(_of_scene(account_id, key, first, last))
+    inner = sa.select(events.c.follower_id).where(_events_of(account_id, first, last, [key]))
     return int(
         session.execute(
             sa.select(sa.func.count()).select_from(inner.distinct().subquery())
@@ -468,28 +527,53 @@ def _both_people(
     day = shanghai_day(events.c.at)
     rows = session.execute(
         sa.select(day, sa.func.count(sa.distinct(events.c.follower_id)))
-        .where(_of_scene(account_id, key, first, last))
+        .where(_events_of(account_id, first, last, [key]))
         .group_by(day)
     )
     return {date.fromisoformat(str(when)): people for when, people in rows}
 
 
-def _silent(session: Session, account_id: int, now: datetime) -> list[tuple[str, date, int]]:
-    """(key, day of the last scan, scans missing since) of codes that fell silent."""
+def _silent(
+    session: Session, account_id: int, now: datetime, keys: Collection[str]
+) -> list[tuple[str, date, int]]:
+    """(key, day of the last scan, scans missing since) of codes that fell silent.
+
+    Only codes without a scan since the day before yesterday can be: the others are not read.
+    """
     today = day_of(now)
+    recent = (
+        sa.select(sa.literal(1))
+        .where(
+            events.c.account_id == account_id,
+            events.c.key == scenes_table.c.key,
+            events.c.at >= start_of_day(today - DAY),
+            _BY_SCENE,
+        )
+        .exists()
+    )
+    quiet = list(
+        session.execute(
+            sa.select(scenes_table.c.key).where(
+                scenes_table.c.account_id == account_id,
+                scenes_table.c.archived_at.is_(None),
+                ~recent,
+            )
+        ).scalars()
+    )
+    quiet = [key for key in quiet if key in keys]
     first = today - timedelta(days=2 * PACE_DAYS)
-    counted = _counts(session, account_id, first, today, (FOLLOW, SCAN), now, None)
     by_key: dict[str, dict[date, int]] = defaultdict(lambda: defaultdict(int))
+    counted = _counts(session, account_id, first, today, now, quiet) if quiet else {}
     for (day, _kind, key), (times, _people) in counted.items():
         by_key[key][day] += times
     found = []
     for key, days in by_key.items():
         last = max(days)
         silent = (today - last).days - 1  # whole days; today is not over
-        pace = sum(
-            times for day, times in days.items() if day > last - timedelta(days=PACE_DAYS)
-        ) / min(PACE_DAYS, (last - min(days)).days + 1)
+        lived = (last - min(days)).days + 1
+        pace = [times for day, times in days.items() if day > last - timedelta(days=PACE_DAYS)]
+        missing = sum(pace) / min(PACE_DAYS, lived) * silent
         # seven days at least: what a new poster brings on its first days is no pace
-        if silent >= 1 and (last - min(days)).days >= 6 and pace * silent >= MISSING_SCANS:
-            found.append((key, last, round(pace * silent)))
+        if lived >= 7 and missing >= MISSING_SCANS:
+            found.append((key, last, round(missing)))
     return found

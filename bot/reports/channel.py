@@ -4,10 +4,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from bot import scene_reports
 from bot.accounts import Account
+from bot.clock import day_of
 from bot.db import Session
 from bot.reports._table import Span, Table, begins, column, counts_by_day
-from bot.tables.followers import followers
 from bot.tables.tracking import scenes
 
 NAME = "channel"
@@ -24,17 +25,9 @@ def rows(session: Session, account: Account, params: Span, now: datetime) -> Tab
             kinds = figures.setdefault(key, {})
             kinds[kind] = kinds.get(kind, 0) + times
     # who left is counted where they came from: by the code of their first follow
-    gone = session.execute(
-        sa.select(followers.c.first_scene, sa.func.count())
-        .where(
-            followers.c.account_id == account.id,
-            followers.c.first_scene.is_not(None),
-            followers.c.unsubscribed_at >= since,
-        )
-        .group_by(followers.c.first_scene)
-    )
-    for key, count in gone:
-        figures.setdefault(key, {})["left"] = count
+    gone = scene_reports.left(session, account.id, day_of(since), day_of(now))
+    for key, days in gone.items():
+        figures.setdefault(key, {})["left"] = sum(days.values())
     known = session.execute(
         sa.select(scenes.c.key, scenes.c.name, scenes.c.group).where(
             scenes.c.account_id == account.id, scenes.c.archived_at.is_(None)

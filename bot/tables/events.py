@@ -51,6 +51,8 @@ daily_counts = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("times", sa.Integer, nullable=False),
     sa.Column("people", sa.Integer, nullable=False),
+    # some keys over many days; all keys of some days are found by the primary key
+    sa.Index("ix_daily_counts_key", "account_id", "key", "kind", "day", "times"),
 )
 
 # what a job counted because counting it takes too long for a page

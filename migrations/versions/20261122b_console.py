@@ -355,6 +355,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "name", name=op.f("pk_figures")),
     )
     op.create_index(
+        "ix_daily_counts_key",
+        "daily_counts",
+        ["account_id", "key", "kind", "day", "times"],
+        unique=False,
+    )
+    op.create_index(
         "ix_events_scene",
         "events",
         ["account_id", "key", "at", "kind", "follower_id"],
@@ -526,6 +532,7 @@ def downgrade() -> None:
     )
     op.drop_index("ix_followers_first_scene", table_name="followers")
     op.drop_column("followers", "remark_search")
+    op.drop_index("ix_daily_counts_key", table_name="daily_counts")
     op.drop_index(
         "ix_events_scene",
         table_name="events",
