@@ -11,12 +11,13 @@ from bot.db import Session, insert
 from bot.followers import Follower
 from bot.prepared import Prepared
 from bot.secrets import keyed_hash
-from bot.tables.campaigns import erased_slots, mass_ledger
+from bot.tables.campaigns import deliveries, erased_slots, mass_ledger
 from bot.tables.events import events
 from bot.tables.followers import consents, follower_tags, platform_tags, reply_windows, rule_firings
 from bot.tables.followers import followers as table
 from bot.tables.inbox import conversations, inbound, inbound_media
 from bot.tables.outbox import outbox
+from bot.tables.rulebooks import dry_run_changes
 
 _ANY_ERASED = Prepared(
     sa.select(erased_slots.c.month)
@@ -94,10 +95,18 @@ def forget(
     )
     session.execute(sa.update(events).where(events.c.follower_id == follower_id).values(data=None))
     session.execute(
-        sa.update(outbox)
-        .where(outbox.c.follower_id == follower_id)
-        .values(payload={}, receipt=None)
+        sa.update(dry_run_changes)
+        .where(dry_run_changes.c.follower_id == follower_id)
+        .values(change={})
     )
+    for theirs in _messages(follower_id):
+        # what still waits has nothing to say any more
+        session.execute(
+            sa.update(outbox)
+            .where(theirs, outbox.c.status == "waiting")
+            .values(status="cancelled", sent_at=None)
+        )
+        session.execute(sa.update(outbox).where(theirs).values(payload={}, receipt=None))
     session.execute(
         sa.update(table)
         .where(table.c.id == follower_id)
@@ -105,6 +114,7 @@ def forget(
             open_id=f"erased:{secrets.token_hex(12)}",
             union_id=None,
             remark=None,
+            remark_search=None,
             fields={},
             subscribed=False,
             handed_over_until=None,
@@ -179,6 +189,15 @@ def recall_new(session: Session, account_id: int, secret_key: str, now: datetime
         if follower is not None:
             recall(session, account_id, follower, secret_key, now)
     return len(known)
+
+
+def _messages(follower_id: int) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Messages to one follower: their own by the partial index, those of campaigns by their deliveries."""
+    sent = sa.select(deliveries.c.id).where(deliveries.c.follower_id == follower_id)
+    own = sa.and_(
+        outbox.c.follower_id == follower_id, outbox.c.purpose != sa.literal_column("'delivery'")
+    )
+    return own, sa.and_(outbox.c.purpose == "delivery", outbox.c.purpose_id.in_(sent))
 
 
 def _erased_key(column: sa.ColumnElement[int]) -> sa.ColumnElement[str]:

@@ -108,10 +108,8 @@ def _found(
         if people <= GATHER:
             return Total(people), ids
     total = total or _counted(session, found)
-    ids = _near(session, account_id, wanted.status, found, order, limit)
-    if ids is None:
-        _people, ids = _sorted(session, found, order, limit)
-    return total, ids
+    near = _near(session, account_id, wanted.status, found, order, limit)
+    return total, near if near is not None else _sorted(session, found, order, limit)[1]
 
 
 def _sorted(

@@ -327,7 +327,7 @@ def _reachable(account_id: int, now: datetime) -> Any:
     )
 
 
-def _lines(session: Session, rows: Sequence[sa.Row[Any]], now: datetime) -> list[Line]:
+def _lines(session: Session, rows: Sequence[Any], now: datetime) -> list[Line]:
     ids = [row.id for row in rows]
     worn: dict[int, list[str]] = {}
     found = session.execute(

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from bot import accounts, followers, tag_sync
 from bot.db import Session, insert, reading, upsert, writing
 from bot.errors import WeChatError
+from bot.follower_search import remark_key
 from bot.tables.followers import follower_syncs, follower_tags, platform_tags, tags
 from bot.tables.followers import followers as table
 from bot.wechat import tags as tags_gateway
@@ -270,7 +271,11 @@ _CHANGE = (
     )
     .values(
         union_id=sa.func.coalesce(sa.bindparam("union", type_=sa.Text), table.c.union_id),
-        remark=sa.bindparam("remarked", type_=sa.Text),
+        # the platform says "" of who has none there; what was written here stays
+        remark=sa.func.coalesce(sa.bindparam("remarked", type_=sa.Text), table.c.remark),
+        remark_search=sa.func.coalesce(
+            sa.bindparam("found_by", type_=sa.Text), table.c.remark_search
+        ),
         subscribe_scene=sa.bindparam("came_by", type_=sa.Text),
         subscribed_at=sa.func.coalesce(
             sa.bindparam("since", type_=table.c.subscribed_at.type), table.c.subscribed_at
@@ -297,6 +302,7 @@ def _values(follower_id: int, person: Mapping[str, Any]) -> dict[str, Any]:
         "follower": follower_id,
         "union": person.get("unionid") or None,
         "remarked": person.get("remark") or None,
+        "found_by": remark_key(person.get("remark")),
         "came_by": came_by,
         "since": datetime.fromtimestamp(int(since), UTC) if since else None,
         "source": scene or came_by,

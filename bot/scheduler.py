@@ -46,6 +46,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic("rule_hits", 60),
     Periodic("late", 300),
     Periodic("tag_sync", 300),
+    Periodic("tag_counts", 900),
     Periodic("optimize", 3600),
     Periodic("follower_sync", at=time(2, 30)),
     Periodic("expire_tags", at=time(3, 10)),

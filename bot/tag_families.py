@@ -1,33 +1,22 @@
-"""Looking after tags (标签族): make, rename, merge, set, archive, restore, count.
+"""Looking after tags (标签族): make, rename, set, archive, restore, count. ``tag_merge`` makes one of two."""
 
-A merge copies first and puts away last, so that at no moment somebody is missing from a segment. It
-goes in pieces by follower id, so that it may be interrupted and never keeps a push waiting.
-"""
-
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from bot import jobs, mentions
-from bot.db import Session, insert, reading, writing
-from bot.errors import Invalid, Refused
-from bot.sql import among
+from bot import jobs, mentions, tag_sync
+from bot.db import Session, reading, writing
+from bot.errors import Invalid, Refused, WeChatError
 from bot.tables.accounts import menus
 from bot.tables.followers import follower_tags, followers, platform_tags, tags
 from bot.tables.jobs import jobs as jobs_table
 from bot.tags import FAMILIES
+from bot.wechat import tags as gateway
+from bot.wechat.client import WeChat
 
-MERGE_TAGS, RENAME_TAG, COUNT_TAGS, TAG_FOLLOWERS = (
-    "merge_tags",
-    "rename_tag",
-    "count_tags",
-    "tag_followers",
-)
-AT_ONCE = 5000  # people above which a merge is a job
-PIECE = 500  # people a transaction
+MERGE_TAGS, RENAME_TAG, COUNT_TAGS = "merge_tags", "rename_tag", "count_tags"
 LONGEST_NAME = 60
 LONGEST_DAYS = 3650
 PLATFORM_TAGS = 100  # an account has; a follower has 20
@@ -57,17 +46,6 @@ class Tag:
             "sync": self.sync,
             "expires_after_days": self.expires_after_days,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """What merging would do. ``people`` get ``into`` who have ``from``; ``both`` of them have it already."""
-
-    source: Tag
-    into: Tag
-    people: int
-    both: int
-    mentions: mentions.Mentions
 
 
 def every(session: Session, account_id: int, *, archived: bool = False) -> list[Tag]:
@@ -238,136 +216,37 @@ def recount(engine: sa.Engine, account_id: int, now: datetime) -> int:
     return len(ids)
 
 
-def examine(session: Session, account_id: int, source: str, into: str, now: datetime) -> Merge:
-    """What merging ``source`` into ``into`` would do.
+def rename_there(engine: sa.Engine, wechat: WeChat, account_id: int, tag_id: int) -> None:
+    """Tell the platform the name a tag has now. What it refuses is written on the tag.
 
     Raises:
-        Refused: they are one tag, one of them does not exist or was put away, or is being merged.
+        WeChatError: the platform did not answer or wants us to wait.
     """
-    if source == into:
-        raise Refused("a tag cannot be merged with itself")
-    old, new = get(session, account_id, source), get(session, account_id, into)
-    merging = _merging(session, account_id)
-    if {old.id, new.id} & merging:
-        raise Refused("one of the two tags is being merged just now")
-    has, other = follower_tags.alias("has"), follower_tags.alias("other")
-    people, both = session.execute(
-        sa.select(sa.func.count(), sa.func.count(other.c.follower_id))
-        .select_from(
-            has.outerjoin(
-                other,
-                sa.and_(other.c.follower_id == has.c.follower_id, other.c.tag_id == new.id),
-            )
-        )
-        .where(has.c.tag_id == old.id)
-    ).one()
-    return Merge(old, new, people, both, mentions.of_tag(session, account_id, old.name))
-
-
-def merge(
-    session: Session, account_id: int, source: str, into: str, *, by: str, now: datetime
-) -> tuple[Merge, int | None]:
-    """Merge a tag into another at once, or by a job when more than AT_ONCE people have it: then the job's id.
-
-    Raises:
-        Refused: as ``examine``.
-    """
-    found = examine(session, account_id, source, into, now)
-    arguments = {"from": found.source.id, "into": found.into.id, "by": by, "after": 0, "done": 0}
-    if found.people > AT_ONCE:
-        arguments["total"] = found.people
-        job_id = jobs.enqueue(session, MERGE_TAGS, arguments, now=now, account_id=account_id)
-        return found, job_id
-    _copy(session, account_id, found.source.id, found.into.id)
-    _finish(session, account_id, found.source.id, found.into.id, by, now)
-    session.execute(sa.delete(follower_tags).where(follower_tags.c.tag_id == found.source.id))
-    return found, None
-
-
-def merge_piece(
-    engine: sa.Engine, account_id: int, job_id: int, arguments: Mapping[str, Any], now: datetime
-) -> dict[str, Any] | None:
-    """One step of a merge by job: the arguments of the next step, None when it is done.
-
-    1. Copy the source's people to the other tag, a piece at a time by follower id.
-    2. Copy who came meanwhile, rename what names the source, and archive it, in one transaction.
-    3. Take the source off its people, a piece at a time.
-    """
-    source, into = int(arguments["from"]), int(arguments["into"])
-    if arguments.get("copied"):
-        with writing(engine) as session:
-            more = _take_off(session, source)
-        return dict(arguments) if more else None
     with reading(engine) as session:
-        ids = list(
-            session.execute(
-                sa.select(follower_tags.c.follower_id)
-                .where(
-                    follower_tags.c.tag_id == source,
-                    follower_tags.c.follower_id > int(arguments["after"]),
-                )
-                .order_by(follower_tags.c.follower_id)
-                .limit(PIECE)
-            ).scalars()
-        )
+        tag = by_id(session, account_id, tag_id)
+    if tag is None or tag.wechat_id is None:
+        return
+    error = None
+    try:
+        gateway.rename(wechat, tag.wechat_id, tag.name)
+    except Refused:
+        error = tag_sync.NAME_TOO_LONG
+    except WeChatError as problem:
+        known = {
+            45056: tag_sync.TOO_MANY_TAGS,
+            45157: tag_sync.NAME_REFUSED,
+            45158: tag_sync.NAME_TOO_LONG,
+            45058: tag_sync.SYSTEM_TAG,
+        }
+        if problem.errcode not in known:
+            raise
+        error = known[problem.errcode]
     with writing(engine) as session:
-        if not ids:
-            _copy(session, account_id, source, into, missing_only=True)
-            _finish(session, account_id, source, into, str(arguments["by"]), now)
-            return {**arguments, "copied": True}
-        _copy(session, account_id, source, into, ids)
-        done = int(arguments["done"]) + len(ids)
-        jobs.progress(session, job_id, done, max(int(arguments["total"]), done))
-    return {**arguments, "after": ids[-1], "done": done}
-
-
-def tag_people(
-    session: Session,
-    account_id: int,
-    tag_id: int,
-    ids: Sequence[int],
-    *,
-    origin: str,
-    now: datetime,
-) -> int:
-    """Give these followers of the account a tag, in one statement; how many had it not."""
-    days = session.execute(
-        sa.select(tags.c.expires_after_days).where(
-            tags.c.id == tag_id, tags.c.account_id == account_id
-        )
-    ).scalar_one()
-    chosen = sa.select(
-        followers.c.id,
-        sa.literal(tag_id),
-        followers.c.account_id,
-        sa.literal(origin, sa.Text),
-        sa.literal(now, follower_tags.c.added_at.type),
-        sa.literal(_days_on(now, days), follower_tags.c.expires_at.type),
-    ).where(
-        among(followers.c.id, ids),
-        followers.c.account_id + 0 == account_id,
-        followers.c.erased_at.is_(None),
-    )
-    statement = insert(session, follower_tags).from_select(
-        ["follower_id", "tag_id", "account_id", "origin", "added_at", "expires_at"], chosen
-    )
-    given = statement.on_conflict_do_nothing().returning(follower_tags.c.follower_id)
-    return len(session.execute(given).all())
-
-
-def untag_people(session: Session, account_id: int, tag_id: int, ids: Sequence[int]) -> int:
-    """Take a tag from these followers; how many had it."""
-    return len(
         session.execute(
-            sa.delete(follower_tags)
-            .where(
-                follower_tags.c.tag_id == tag_id,
-                follower_tags.c.account_id == account_id,
-                among(follower_tags.c.follower_id, ids),
-            )
-            .returning(follower_tags.c.follower_id)
-        ).all()
-    )
+            sa.update(tags)
+            .where(tags.c.id == tag_id, tags.c.account_id == account_id)
+            .values(error=error)
+        )
 
 
 def on_platform(session: Session, account_id: int) -> tuple[int, int]:
@@ -417,112 +296,16 @@ def _rename_published(session: Session, account_id: int, old: str, new: str) -> 
     )
 
 
-def _copy(
-    session: Session,
-    account_id: int,
-    source: int,
-    into: int,
-    ids: Sequence[int] | None = None,
-    *,
-    missing_only: bool = False,
-) -> None:
-    """The earlier of the two tells when and by what somebody got the tag; the longer-lived how long they keep it."""
-    columns = (
-        "follower_id",
-        "tag_id",
-        "account_id",
-        "origin",
-        "caused_by",
-        "added_at",
-        "expires_at",
-    )
-    has = follower_tags.alias("has")
-    chosen = sa.select(
-        has.c.follower_id,
-        sa.literal(into),
-        has.c.account_id,
-        has.c.origin,
-        has.c.caused_by,
-        has.c.added_at,
-        has.c.expires_at,
-    ).where(has.c.tag_id == source, has.c.account_id == account_id)
-    if ids is not None:
-        chosen = chosen.where(among(has.c.follower_id, ids))
-    if missing_only:
-        have = follower_tags.alias("have")
-        chosen = chosen.where(
-            ~sa.exists(
-                sa.select(sa.literal(1)).where(
-                    have.c.tag_id == into, have.c.follower_id == has.c.follower_id
-                )
-            )
-        )
-    statement = insert(session, follower_tags).from_select(list(columns), chosen)
-    new, old = statement.excluded, follower_tags.c
-    earlier = new.added_at < old.added_at
-    forever = sa.or_(new.expires_at.is_(None), old.expires_at.is_(None))
-    later = sa.case((new.expires_at > old.expires_at, new.expires_at), else_=old.expires_at)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["follower_id", "tag_id"],
-            set_={
-                "origin": sa.case((earlier, new.origin), else_=old.origin),
-                "caused_by": sa.case((earlier, new.caused_by), else_=old.caused_by),
-                "added_at": sa.case((earlier, new.added_at), else_=old.added_at),
-                "expires_at": sa.case((forever, sa.null()), else_=later),
-            },
-        )
-    )
-
-
-def _finish(
-    session: Session, account_id: int, source: int, into: int, by: str, now: datetime
-) -> None:
-    old, new = by_id(session, account_id, source), by_id(session, account_id, into)
-    assert old is not None
-    assert new is not None
-    mentions.replace(session, account_id, "tag", old.name, new.name)
-    mentions.replace_in_force(session, account_id, "tag", old.name, new.name, by=by, now=now)
-    session.execute(
-        sa.update(tags).where(tags.c.id == source).values(archived_at=now, people=0, counted_at=now)
-    )
-    session.execute(
-        sa.update(tags)
-        .where(tags.c.id == into)
-        # what menus or sends of the platform needed the one for, they need the other for now
-        .values(sync=new.sync or old.sync, error=None, people=count(session, account_id, into, now))
-    )
-    session.execute(sa.update(tags).where(tags.c.id == into).values(counted_at=now))
-
-
-def _take_off(session: Session, tag_id: int) -> bool:
-    some = (
-        sa.select(follower_tags.c.follower_id)
-        .where(follower_tags.c.tag_id == tag_id)
-        .order_by(follower_tags.c.follower_id)
-        .limit(PIECE)
-    )
-    gone = session.execute(
-        sa.delete(follower_tags)
-        .where(
-            follower_tags.c.tag_id == tag_id,
-            follower_tags.c.follower_id.in_(some.scalar_subquery()),
-        )
-        .returning(follower_tags.c.follower_id)
-    ).all()
-    return len(gone) == PIECE
-
-
 def _in_use(session: Session, account_id: int, tag_id: int) -> Tag:
     tag = by_id(session, account_id, tag_id)
     if tag is None or tag.archived_at is not None:
         raise Refused(NO_SUCH_TAG.format(name=tag.name if tag else tag_id))
-    if tag_id in _merging(session, account_id):
+    if tag_id in merging(session, account_id):
         raise Refused("one of the two tags is being merged just now")
     return tag
 
 
-def _merging(session: Session, account_id: int) -> set[int]:
+def merging(session: Session, account_id: int) -> set[int]:
     """Tags that a job is merging."""
     found = session.execute(
         sa.select(jobs_table.c.arguments).where(
@@ -556,10 +339,6 @@ def _check(family: str, days: int | None) -> None:
         raise Invalid("family", "must be one of the four families")
     if days is not None and not 1 <= days <= LONGEST_DAYS:
         raise Invalid("expires_after_days", f"must be between 1 and {LONGEST_DAYS}")
-
-
-def _days_on(now: datetime, days: int | None) -> datetime | None:
-    return now + timedelta(days=days) if days else None
 
 
 def _tag(row: sa.Row[Any]) -> Tag:

@@ -9,6 +9,8 @@ from bot import (
     db,
     effects,
     erasure,
+    follower_edits,
+    follower_files,
     follower_sync,
     jobs,
     kept,
@@ -18,8 +20,12 @@ from bot import (
     overview,
     retention,
     rule_hits,
+    rule_trials,
     scene_reports,
     scenes,
+    tag_families,
+    tag_merge,
+    tag_people,
     tag_sync,
     tags,
     webhook_deliveries,
@@ -203,6 +209,16 @@ def count_rule_hits(rt: Runtime, context: JobContext) -> Again | None:
     return Again() if rule_hits.count(rt.engine, context.clock()) else None
 
 
+def dry_run(rt: Runtime, context: JobContext) -> Again | None:
+    """Let a draft decide the next of the stored pushes."""
+    if context.account_id is None:
+        return None
+    arguments = rule_trials.step(
+        rt.engine, context.account_id, context.job_id, context.arguments, context.clock()
+    )
+    return Again(arguments=arguments) if arguments is not None else None
+
+
 def prune(rt: Runtime, context: JobContext) -> Again | None:
     """Delete what is past its retention, a little of everything at a time."""
     days = {"keep_pushes": rt.config.keep_pushes, "keep_events": rt.config.keep_events}
@@ -228,6 +244,66 @@ def count_figures(rt: Runtime, context: JobContext) -> None:
 def optimize(rt: Runtime, context: JobContext) -> None:
     """Keep the statistics by which the database chooses its indexes."""
     db.optimize(rt.engine)
+
+
+def merge_tags(rt: Runtime, context: JobContext) -> Again | None:
+    """One piece of making one tag of two."""
+    if context.account_id is None:
+        return None
+    now = context.clock()
+    arguments = tag_merge.merge_piece(
+        rt.engine, context.account_id, context.job_id, context.arguments, now
+    )
+    return Again(arguments=arguments) if arguments is not None else None
+
+
+def tag_followers(rt: Runtime, context: JobContext) -> Again | None:
+    """Give a tag to the next of all who match, or take it off."""
+    if context.account_id is None:
+        return None
+    now = context.clock()
+    arguments = tag_people.tag_piece(
+        rt.engine, context.account_id, context.job_id, context.arguments, now
+    )
+    return Again(arguments=arguments) if arguments is not None else None
+
+
+def import_followers(rt: Runtime, context: JobContext) -> Again | None:
+    """Carry out the next lines of an upload."""
+    if context.account_id is None:
+        return None
+    arguments = follower_files.step(
+        rt.engine,
+        context.account_id,
+        context.job_id,
+        context.arguments,
+        rt.secret_key,
+        context.clock(),
+    )
+    return Again(arguments=arguments) if arguments is not None else None
+
+
+def rename_tag(rt: Runtime, context: JobContext) -> None:
+    """Tell the platform the new name of a tag."""
+    if context.account_id is not None:
+        wechat = rt.wechat(context.account_id)
+        tag_families.rename_there(
+            rt.engine, wechat, context.account_id, context.arguments["tag_id"]
+        )
+
+
+def tell_remark(rt: Runtime, context: JobContext) -> None:
+    """Tell the platform what an operator noted about a follower."""
+    if context.account_id is not None:
+        wechat = rt.wechat(context.account_id)
+        follower_edits.tell_remark(
+            rt.engine, wechat, context.account_id, context.arguments["follower_id"]
+        )
+
+
+def count_tags(rt: Runtime, context: JobContext) -> None:
+    """Count who has each tag."""
+    tag_families.recount(rt.engine, context.arguments["account_id"], context.clock())
 
 
 def heartbeat(rt: Runtime, context: JobContext) -> None:
@@ -256,10 +332,18 @@ TASKS: Mapping[str, RuntimeTask] = {
     "erase_follower": erase_follower,
     "rollup": rollup,
     "prune": prune,
+    rule_trials.JOB: dry_run,
     "rule_hits": count_rule_hits,
     "webhooks": tell_webhooks,
     "figures": count_figures,
     "optimize": optimize,
+    tag_families.MERGE_TAGS: merge_tags,
+    tag_people.TAG_FOLLOWERS: tag_followers,
+    follower_files.IMPORT_FOLLOWERS: import_followers,
+    tag_families.RENAME_TAG: rename_tag,
+    follower_edits.TELL_REMARK: tell_remark,
+    "tag_counts": partial(every_account, tag_families.COUNT_TAGS),
+    tag_families.COUNT_TAGS: count_tags,
     "heartbeat": heartbeat,
 }
 

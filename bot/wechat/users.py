@@ -56,6 +56,14 @@ def details(wechat: WeChat, open_ids: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
+def set_remark(wechat: WeChat, open_id: str, remark: str) -> None:
+    """Set the remark of one follower, at most 30 characters; "" removes it.
+
+    Source: docs/wechat-limits.md 5 (user service of MudWechat; read 2026-11).
+    """
+    wechat.call("/cgi-bin/user/info/updateremark", {"openid": open_id, "remark": remark})
+
+
 def page_of(body: dict[str, Any]) -> Page:
     """A page from an answer of user/get or user/tag/get; ``data`` is absent where it is empty.
 

@@ -1,0 +1,118 @@
+"""Everything kept about one person, for that person (个人信息导出, 个人信息保护法): one ZIP of JSON and media."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from bot.db import Session
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
+from bot.tables.events import events
+from bot.tables.followers import consents, follower_tags, followers, reply_windows, tags
+from bot.tables.inbox import conversations, inbound, inbound_media
+from bot.tables.outbox import outbox
+from bot.tables.tracking import clicks, links
+
+Json = dict[str, Any]
+# what is ours and not theirs: keys, hashes, and how rules were walked
+_INSIDE = frozenset({"account_id", "follower_id", "dedupe_key", "key", "remark_search", "data"})
+_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "audio/amr": "amr", "video/mp4": "mp4"}
+
+
+def collect(session: Session, account_id: int, follower_id: int) -> Json:
+    """Every row about a follower of the account, by what it is. Moments are ISO 8601, UTC.
+
+    The caller has seen that the follower is the account's.
+    """
+    who = session.execute(
+        sa.select(followers).where(
+            followers.c.id == follower_id, followers.c.account_id == account_id
+        )
+    ).one()
+    mine = {
+        "tags": sa.select(
+            tags.c.name,
+            follower_tags.c.origin,
+            follower_tags.c.added_at,
+            follower_tags.c.expires_at,
+        )
+        .select_from(follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id))
+        .where(follower_tags.c.follower_id == follower_id)
+        .order_by(follower_tags.c.added_at),
+        "reply_windows": _all(reply_windows, follower_id, reply_windows.c.opened_at),
+        "consents": _all(consents, follower_id, consents.c.changed_at),
+        "conversation": _all(conversations, follower_id, conversations.c.follower_id),
+        "pushes": _all(inbound, follower_id, inbound.c.id),
+        "messages": _all(outbox, follower_id, outbox.c.id).where(
+            outbox.c.purpose != sa.literal_column("'delivery'")
+        ),
+        "campaigns": sa.select(
+            campaigns.c.name,
+            campaign_runs.c.due_at,
+            deliveries.c.status,
+            deliveries.c.reason,
+            deliveries.c.channel,
+            deliveries.c.at,
+        )
+        .select_from(
+            deliveries.join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id).join(
+                campaigns, campaigns.c.id == campaign_runs.c.campaign_id
+            )
+        )
+        .where(deliveries.c.follower_id == follower_id)
+        .order_by(deliveries.c.id),
+        "mass_messages": _all(mass_ledger, follower_id, mass_ledger.c.month),
+        "events": sa.select(
+            events.c.kind, events.c.key, events.c.number, events.c.data, events.c.at
+        )
+        .where(events.c.follower_id == follower_id)
+        .order_by(events.c.at, events.c.id),
+        "clicks": sa.select(links.c.name, links.c.target, clicks.c.at)
+        .select_from(clicks.join(links, links.c.id == clicks.c.link_id))
+        .where(
+            clicks.c.account_id == account_id,
+            clicks.c.follower_id == follower_id,
+        )
+        .order_by(clicks.c.at),
+    }
+    found: Json = {"follower": _plain(who._mapping)}
+    for name, statement in mine.items():
+        found[name] = [_plain(row._mapping) for row in session.execute(statement)]
+    return found
+
+
+def file(session: Session, account_id: int, follower_id: int) -> bytes:
+    """The same as a ZIP: ``person.json``, and the pictures and voices that were fetched, by their push."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as packed:
+        text = json.dumps(
+            collect(session, account_id, follower_id), ensure_ascii=False, indent=1, default=_text
+        )
+        packed.writestr("person.json", text)
+        rows = session.execute(
+            sa.select(inbound_media.c.push_id, inbound_media.c.type, inbound_media.c.data)
+            .select_from(inbound_media.join(inbound, inbound.c.id == inbound_media.c.push_id))
+            .where(inbound.c.follower_id == follower_id, inbound_media.c.account_id == account_id)
+            .order_by(inbound_media.c.push_id)
+        )
+        for row in rows:
+            packed.writestr(f"media/{row.push_id}.{_ENDINGS.get(row.type, 'bin')}", row.data)
+    return body.getvalue()
+
+
+def _all(table: sa.Table, follower_id: int, order: Any) -> sa.Select[Any]:
+    return sa.select(table).where(table.c.follower_id == follower_id).order_by(order)
+
+
+def _plain(row: Mapping[Any, Any]) -> Json:
+    # of an event ``key`` and ``data`` are what happened; of other rows they are ours
+    inside = _INSIDE - {"key", "data"} if "kind" in row and "at" in row else _INSIDE
+    return {str(name): value for name, value in row.items() if str(name) not in inside}
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime | date) else str(value)
