@@ -22,7 +22,7 @@ from bot.tables.events import daily_counts, events
 from bot.tables.followers import follower_tags, followers, reply_windows, tags
 from bot.tables.inbox import canned_answers, conversations, inbound
 from bot.tables.jobs import jobs
-from bot.tables.operators import audit
+from bot.tables.operators import api_tokens, audit, webhook_deliveries, webhooks
 from bot.tables.outbox import outbox
 from bot.tables.rulebooks import rule_hits, rulebook_heads, rulebooks, rules
 from bot.tables.tracking import clicks, links, scenes
@@ -192,6 +192,9 @@ def _tables(
     yield links, _links(account_id, moment)
     yield clicks, _clicks(account_id, size, moment)
     yield outbox, _outbox(account_id, size, moment)
+    yield webhooks, _webhooks(account_id, size, moment)
+    yield webhook_deliveries, _webhook_deliveries(account_id, moment)
+    yield api_tokens, _tokens(account_id, moment)
     yield jobs, _jobs(account_id, moment)
     yield audit, _audit(account_id, moment)
 
@@ -607,6 +610,52 @@ def _jobs(account_id: int, moment: Moment) -> Rows:
             "tries": 1,
             "created_at": moment(number * 60),
             "finished_at": moment(number * 60),
+        }
+
+
+def _webhooks(account_id: int, size: Size, moment: Moment) -> Rows:
+    for number in (1, 2, 3):
+        yield {
+            "id": number,
+            "account_id": account_id,
+            "url": f"https://shop.example.com/hook/{number}",
+            "secret": "-",
+            "events": _json(["follower.followed"]),
+            "active": False,
+            "position": size.pushes,
+            "created_by": "Ann",
+            "created_at": moment(1e6),
+        }
+
+
+def _webhook_deliveries(account_id: int, moment: Moment) -> Rows:
+    for number in range(1, 20_001):
+        yield {
+            "id": number,
+            "account_id": account_id,
+            "webhook_id": 1 + number % 3,
+            "kind": "follower.followed",
+            "payload": _json({"type": "follower.followed", "data": {"follower": number}}),
+            "status": "failed" if number % 100 == 0 else "sent",
+            "attempts": 1,
+            "answer": 500 if number % 100 == 0 else 200,
+            "created_at": moment(1e6 - number),
+            "finished_at": moment(1e6 - number),
+            "key": f"million:{number}",
+        }
+
+
+def _tokens(account_id: int, moment: Moment) -> Rows:
+    for number in range(1, 21):
+        yield {
+            "id": number,
+            "account_id": account_id,
+            "name": f"商城{number}",
+            "hash": f"{number:064x}",
+            "shown": f"qf_{number:04d}",
+            "scopes": _json(["followers.read"]),
+            "created_by": "Ann",
+            "created_at": moment(1e6),
         }
 
 
