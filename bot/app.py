@@ -6,10 +6,22 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bot import health, links, logs, runtime, webhook
 from bot.api import wiring as api
 from bot.config import Config
-from bot.console import frame, home, messages, scene_forms, scene_pages, scenes, security, tokens, webhooks
+from bot.console import (
+    entering,
+    frame,
+    home,
+    messages,
+    scene_forms,
+    scene_pages,
+    scenes,
+    security,
+    tokens,
+    webhooks,
+)
 from bot.runtime import Runtime
 
 CONSOLE = (
+    entering,
     frame,
     home,
     messages,

@@ -1,11 +1,11 @@
-"""The console's frame: login, sessions, cross-site protection, strict headers."""
+"""The console's frame: sessions, cross-site protection, strict headers."""
 
 from datetime import timedelta
 
-from flask import Flask, g, make_response, redirect, render_template, request, session, url_for
+from flask import Flask, g, make_response, redirect, render_template, request, url_for
 from flask_babel import Babel
 from flask_babel import gettext as _
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from flask_login import LoginManager, UserMixin, current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import DBAPIError, TimeoutError
 from werkzeug.exceptions import Forbidden, NotFound, RequestEntityTooLarge
@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from bot import db, operators
 from bot.console.access import by_htmx
 from bot.console.blueprint import blueprint
+from bot.console.held import hold
 from bot.console.look import language, register
 from bot.errors import Invalid, Refused, WeChatError
 from bot.operators import Operator
@@ -65,13 +66,26 @@ def install(app: Flask) -> None:
 
 
 def _log_in_first() -> Response:
-    """To the login, and from there back to the page that was wanted; a form that was sent is not sent again."""
-    wanted = request.full_path.rstrip("?") if request.method == "GET" and not by_htmx() else ""
-    address = url_for("console.login", next=wanted) if wanted else url_for("console.login")
-    if not by_htmx():
-        return redirect(address)
-    answer = make_response("", 401)
-    answer.headers["HX-Redirect"] = address
+    """To the login, and from there back to the page that was wanted; a form that was sent is held."""
+    if by_htmx():  # the page stays as it is, with what was typed into it
+        return _ended(401)
+    if request.method == "POST":
+        return _login_again(_("登录已经结束，请重新登录。"), 401)
+    return redirect(url_for("console.login", next=request.full_path.rstrip("?")))
+
+
+def _login_again(problem: str, status: int) -> Response:
+    unsent = hold()
+    if unsent:
+        problem += _("填写的内容还在，登录后可以再提交。")
+    page = render_template("auth/login.html", name="", problem=problem, held=unsent, next="")
+    return make_response(page, status)
+
+
+def _ended(status: int) -> Response:
+    told = _("登录已经结束，没有保存。请在新标签页登录后刷新这一页；填写的内容请先复制。")
+    answer = _problem_page(_("没有保存"), told, status)
+    answer.headers["HX-Reswap"] = "innerHTML"  # a page that asks every few seconds says it once
     return answer
 
 
@@ -92,43 +106,6 @@ def _harden(response: Response) -> Response:
     return response
 
 
-@blueprint.route("/login", methods=["GET", "POST"])
-def login() -> Response | str | tuple[str, int]:
-    """Name and password; a wrong one says no more than that it is wrong."""
-    if request.method == "GET":
-        return render_template("auth/login.html", name="", problem=None)
-    rt = runtime()
-    name = request.form.get("name", "").strip()
-    try:
-        found = operators.verify(
-            rt.engine,
-            rt.store,
-            name,
-            request.form.get("password", ""),
-            rt.clock(),
-            address=request.remote_addr or "",
-        )
-    except Refused:
-        return render_template(
-            "auth/login.html", name=name, problem=_("尝试次数太多，请几分钟后再试。")
-        ), 429
-    if found is None:
-        return render_template("auth/login.html", name=name, problem=_("用户名或密码不对。")), 401
-    login_user(LoggedIn(found))
-    session.permanent = True  # for SESSION_HOURS, also over a restart of the browser
-    with db.writing(rt.engine) as writing:
-        operators.audit(
-            writing, "login", f"operator:{found.name}", operator=found.name, now=rt.clock()
-        )
-    return redirect(inside(request.args.get("next", ""), url_for("console.start")))
-
-
-@blueprint.post("/logout")
-def logout() -> Response:
-    logout_user()
-    return redirect(url_for("console.login"))
-
-
 def _load(user_id: str) -> LoggedIn | None:
     number, _, session_number = user_id.partition(":")
     with db.reading(runtime().engine) as reading:
@@ -145,12 +122,11 @@ def inside(target: str, otherwise: str) -> str:
     return target if safe else otherwise
 
 
-def _expired(_problem: CSRFError) -> Response | tuple[str, int]:
-    told = _("页面放得太久了，请刷新后再试一次。填写的内容可以用浏览器的后退找回。")
+def _expired(_problem: CSRFError) -> Response:
     if current_user.is_authenticated:
+        told = _("页面放得太久了，请刷新后再试一次。填写的内容可以用浏览器的后退找回。")
         return _problem_page(_("没有保存"), told, 400)
-    page = render_template("auth/login.html", name="", problem=_("页面放得太久了，请再试一次。"))
-    return page, 400
+    return _ended(400) if by_htmx() else _login_again(_("页面放得太久了，请再试一次。"), 400)
 
 
 @blueprint.app_errorhandler(404)
