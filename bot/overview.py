@@ -1,7 +1,7 @@
 """The numbers of an account's home page, and its campaigns at a glance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -42,6 +42,8 @@ class Numbers:
     opted_out: int
     slots_left: Mapping[int, int]
     counted_at: datetime | None = None  # None: now
+    # the whole of yesterday: subscribe, unsubscribe, message, scan
+    yesterday: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def net_today(self) -> int:
@@ -71,14 +73,7 @@ def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) ->
     old, ``counted_at`` says when.
     """
     since = start_of_day(day_of(now))
-    today = {
-        kind: session.execute(
-            sa.select(sa.func.count()).where(
-                events.c.account_id == account_id, events.c.kind == kind, events.c.at >= since
-            )
-        ).scalar_one()
-        for kind in ("subscribe", "unsubscribe", "message", "scan")
-    }
+    today = _happened(session, account_id, since, now + timedelta(seconds=1))
     month = month_of(now)
     kept = figures.get(session, account_id, HOME)
     if kept is not None and (now - kept.counted_at > STALE or kept.value["month"] != month):
@@ -94,7 +89,24 @@ def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) ->
         opted_out=slow["opted_out"],
         slots_left={int(left): people for left, people in slow["slots_left"].items()},
         counted_at=kept.counted_at if kept else None,
+        yesterday=_happened(session, account_id, since - timedelta(days=1), since),
     )
+
+
+def _happened(
+    session: Session, account_id: int, begins: datetime, ends: datetime
+) -> dict[str, int]:
+    return {
+        kind: session.execute(
+            sa.select(sa.func.count()).where(
+                events.c.account_id == account_id,
+                events.c.kind == kind,
+                events.c.at >= begins,
+                events.c.at < ends,
+            )
+        ).scalar_one()
+        for kind in ("subscribe", "unsubscribe", "message", "scan")
+    }
 
 
 def _slow_numbers(session: Session, account_id: int, now: datetime, slots: int) -> dict[str, Any]:

@@ -41,23 +41,19 @@ def home(here: Here) -> str:
         )
 
 
-def _figures(numbers: overview.Numbers) -> list[tuple[str, int]]:
+def _figures(numbers: overview.Numbers) -> list[tuple[str, int, int | None]]:
+    """(what, now or today, the whole of yesterday where that can be compared)."""
+    before = numbers.yesterday
     return [
-        (_("累积关注"), numbers.followers),
-        (_("今日新增关注"), numbers.new_today),
-        (_("今日取消关注"), numbers.left_today),
-        (_("今日净增关注"), numbers.net_today),
-        (_("今日消息数"), numbers.messages_today),
-        (_("今日扫码"), numbers.scans_today),
-        (_("48 小时内可免费触达"), numbers.reachable_free),
-        (_("已退订"), numbers.opted_out),
+        (_("累积关注"), numbers.followers, None),
+        (_("今日新增关注"), numbers.new_today, before["subscribe"]),
+        (_("今日取消关注"), numbers.left_today, before["unsubscribe"]),
+        (_("今日净增关注"), numbers.net_today, before["subscribe"] - before["unsubscribe"]),
+        (_("今日消息数"), numbers.messages_today, before["message"]),
+        (_("今日扫码"), numbers.scans_today, before["scan"]),
+        (_("48 小时内可免费触达"), numbers.reachable_free, None),
+        (_("已退订"), numbers.opted_out, None),
     ]
-
-
-def _dead_jobs(session: Session) -> list[tuple[str, str]]:
-    count = len(jobs.dead(session))
-    told = f"有 {count} 个后台任务已放弃，查看原因：qunfen jobs list --dead，处理后：qunfen jobs retry ID"
-    return [("bad", told)] if count else []
 
 
 def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, str]]:
@@ -66,15 +62,21 @@ def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, st
         notes.append(
             (
                 "bad",
-                f"紧急停止中：{account.stopped_reason or ''}。恢复请运行 qunfen go {account.slug}",
+                _(
+                    "紧急停止中：%(reason)s。恢复请运行 qunfen go %(slug)s",
+                    reason=account.stopped_reason or "",
+                    slug=account.slug,
+                ),
             )
         )
     if not account.opening_stated and account.kind == "service":
         notes.append(
             (
                 "warn",
-                "群发已锁定：请先说明接入前本月已群发几次（qunfen account opening "
-                f"{account.slug} --sent-to-all 次数）。",
+                _(
+                    "群发已锁定：请先说明接入前本月已群发几次（qunfen account opening %(slug)s --sent-to-all 次数）。",
+                    slug=account.slug,
+                ),
             )
         )
     unexplained = session.execute(
@@ -87,32 +89,70 @@ def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, st
         notes.append(
             (
                 "warn",
-                f"有 {unexplained} 次不是从这里发出的群发，说明发给了谁之前，群发锁定"
-                f"（qunfen ledger external {account.slug} --went-to …）。",
+                _(
+                    "有 %(count)s 次不是从这里发出的群发，说明发给了谁之前，群发锁定"
+                    "（qunfen ledger external %(slug)s --went-to …）。",
+                    count=unexplained,
+                    slug=account.slug,
+                ),
             )
         )
     failed = len(inbox.failed_ids(session, account.id))
     if failed:
         notes.append(
-            ("bad", f"有 {failed} 条推送处理失败，可以重放：qunfen replay {account.slug} --failed")
+            (
+                "bad",
+                _(
+                    "有 %(count)s 条推送处理失败，可以重放：qunfen replay %(slug)s --failed",
+                    count=failed,
+                    slug=account.slug,
+                ),
+            )
+        )
+    dead = len(jobs.dead(session))
+    if dead:
+        notes.append(
+            (
+                "bad",
+                _(
+                    "有 %(count)s 个后台任务已放弃，查看原因：qunfen jobs list --dead，处理后：qunfen jobs retry ID",
+                    count=dead,
+                ),
+            )
         )
     wrong = overview.troubles(session, account.id, rt.clock())
     if wrong.given_up:
         notes.append(
-            ("bad", f"24 小时内有 {wrong.given_up} 次发送失败，最近一次：{wrong.latest_given_up}")
+            (
+                "bad",
+                _(
+                    "24 小时内有 %(count)s 次发送失败，最近一次：%(latest)s",
+                    count=wrong.given_up,
+                    latest=wrong.latest_given_up,
+                ),
+            )
         )
     if wrong.waiting:
         notes.append(
-            ("warn", f"有 {wrong.waiting} 次发送等待重试，最近一次：{wrong.latest_waiting}")
+            (
+                "warn",
+                _(
+                    "有 %(count)s 次发送等待重试，最近一次：%(latest)s",
+                    count=wrong.waiting,
+                    latest=wrong.latest_waiting,
+                ),
+            )
         )
-    notes += _dead_jobs(session)
     refused = sorted(name for name, granted in account.rights.items() if granted is False)
     if refused:
         notes.append(
             (
                 "bad",
-                f"平台没有给接口权限 (48001)：{'、'.join(refused)}。开通后运行 "
-                f"qunfen account check {account.slug}",
+                _(
+                    "平台没有给接口权限 (48001)：%(names)s。开通后运行 qunfen account check %(slug)s",
+                    names="、".join(refused),
+                    slug=account.slug,
+                ),
             )
         )
     for name, check in health.checked(rt).items():
