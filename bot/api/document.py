@@ -6,7 +6,7 @@ Every condition and action member's ``Params`` is a component of its own, so a p
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from bot.api import problems
 from bot.api.frame import AREAS, ENDPOINTS, PREFIX, Endpoint
 from bot.api.problems import KINDS, MEDIA_TYPE
+from bot.content import Content
 from bot.registry import members
 from bot.rights import RIGHTS
 from rules.model import ACTIONS, CONDITIONS
@@ -24,6 +25,7 @@ VERSION = "1"
 JSON = "application/json"
 Json = dict[str, Any]
 ANYWHERE = ("unauthorized", "not-acceptable", "invalid", "too-many", "unavailable")
+References = Mapping[str, Json]
 WITH_BODY = ("malformed", "too-large", "media-type")
 TOLD = """\
 Every request carries `Authorization: Bearer qf_…`. Lists are read by `limit` and `cursor`. A POST may carry an
@@ -61,29 +63,37 @@ def document() -> Json:
     }
 
 
-def _schemas() -> tuple[dict[str, Json], dict[tuple[type[BaseModel], str], Json]]:
-    asked: set[type[BaseModel]] = set()
-    told: set[type[BaseModel]] = set()
-    for endpoint in ENDPOINTS:
-        if endpoint.body is not None:
-            asked.add(endpoint.body)
-        if not endpoint.files:
-            told.add(endpoint.answer)
-    named = sorted(asked, key=lambda model: model.__name__)
-    answers = sorted(told, key=lambda model: model.__name__)
-    members_ = [
-        member.Params for folder in (CONDITIONS, ACTIONS) for member in members(folder).values()
-    ]
-    references, whole = models_json_schema(
-        [(model, "validation") for model in [*named, Active]]
-        + [(model, "serialization") for model in answers],
-        ref_template=REF,
-    )
+def _schemas() -> tuple[dict[str, Json], References]:
+    asked: set[type[BaseModel]] = {one.body for one in ENDPOINTS if one.body is not None}
+    told = {one.answer for one in ENDPOINTS if not one.files}
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = []
+    asked |= {Active, Content}
+    models += [(model, "validation") for model in sorted(asked, key=_name)]
+    models += [(model, "serialization") for model in sorted(told, key=_name)]
+    references, whole = models_json_schema(models, ref_template=REF)
     schemas: dict[str, Json] = dict(whole.get("$defs", {}))
-    schemas |= _members(CONDITIONS, "Condition") | _members(ACTIONS, "Action")
-    schemas |= _rule()
-    assert members_, "the registry is empty"
-    return schemas, {key: dict(value) for key, value in references.items()}
+    schemas |= _members(CONDITIONS, "Condition") | _members(ACTIONS, "Action") | _rule()
+    return _linked(schemas), {_key(*key): dict(value) for key, value in references.items()}
+
+
+def _name(model: type[BaseModel]) -> str:
+    return model.__name__
+
+
+def _key(model: Any, mode: str) -> str:
+    return f"{model.__name__}:{mode}"
+
+
+def _linked(schema: Any) -> Any:
+    """References to components that are made here take the place of their marks."""
+    if isinstance(schema, list):
+        return [_linked(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "x-component" in schema:
+        rest = {key: one for key, one in schema.items() if key not in ("x-component", "title")}
+        return {"$ref": REF.format(model=schema["x-component"])} | rest
+    return {key: _linked(one) for key, one in schema.items()}
 
 
 def _members(folder: str, kind: str) -> dict[str, Json]:
@@ -140,7 +150,7 @@ def _rule() -> dict[str, Json]:
     return {"Rule": rule, "Fallback": fallback}
 
 
-def _operation(endpoint: Endpoint, references: Mapping[tuple[type[BaseModel], str], Json]) -> Json:
+def _operation(endpoint: Endpoint, references: References) -> Json:
     told: Json = {
         "operationId": endpoint.name,
         "tags": [endpoint.area],
@@ -155,7 +165,7 @@ def _operation(endpoint: Endpoint, references: Mapping[tuple[type[BaseModel], st
     if described:
         told["description"] = described
     if endpoint.body is not None:
-        schema = references[(endpoint.body, "validation")]
+        schema = references[_key(endpoint.body, "validation")]
         told["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return told
 
@@ -208,13 +218,11 @@ def _query(model: type[BaseModel]) -> Iterable[Json]:
         yield told
 
 
-def _responses(
-    endpoint: Endpoint, references: Mapping[tuple[type[BaseModel], str], Json]
-) -> dict[str, Json]:
+def _responses(endpoint: Endpoint, references: References) -> dict[str, Json]:
     if endpoint.files:
-        content = {kind: {"schema": {}} for kind in endpoint.files}
+        content: Json = {kind: {"schema": {}} for kind in endpoint.files}
     else:
-        content = {JSON: {"schema": references[(endpoint.answer, "serialization")]}}
+        content = {JSON: {"schema": references[_key(endpoint.answer, "serialization")]}}
     done: Json = {"description": "done", "content": content}
     if endpoint.method == "POST":
         done["headers"] = {

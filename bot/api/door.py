@@ -32,6 +32,7 @@ from bot.idempotency import Answer
 from bot.kept import StoreError
 from bot.logs import clean
 from bot.runtime import Runtime, runtime
+from bot.secrets import seal, unseal
 from bot.sentences import in_chinese
 from bot.tokens import Bearer
 
@@ -115,7 +116,7 @@ def _matched(path: str) -> tuple[Endpoint, dict[str, str]]:
 @cache
 def _map() -> Map:
     rules = [
-        Rule(PREFIX + endpoint.path, methods=[endpoint.method], endpoint=number)  # type: ignore[arg-type]
+        Rule(PREFIX + endpoint.path, methods=[endpoint.method], endpoint=number)
         for number, endpoint in enumerate(ENDPOINTS)
     ]
     return Map(rules, strict_slashes=False, merge_slashes=False)
@@ -293,14 +294,14 @@ def _once(call: Call, endpoint: Endpoint, asked: Mapping[str, Any], key: str) ->
     with db.writing(engine) as session:
         known = idempotency.claim(session, token_id, key, mark, call.now)
     if known is not None:
-        return _json(known, {"Idempotency-Replayed": "true"})
+        return _json(_opened(call, endpoint, known), {"Idempotency-Replayed": "true"})
     stored = False
     try:
         done = _do(call, _storing(endpoint, token_id, key), asked)
         assert isinstance(done, Answer)
         if not endpoint.session:
             with db.writing(engine) as session:
-                idempotency.store(session, token_id, key, done)
+                idempotency.store(session, token_id, key, _closed(call, endpoint, done))
         stored = True
     finally:
         if not stored:  # nothing was done, so that a repetition may try again
@@ -318,10 +319,23 @@ def _storing(endpoint: Endpoint, token_id: int, key: str) -> Endpoint:
         result = endpoint.function(call, session=session, **asked)
         answer = _told(endpoint, result)
         assert isinstance(answer, Answer)
-        idempotency.store(session, token_id, key, answer)
+        idempotency.store(session, token_id, key, _closed(call, endpoint, answer))
         return result
 
     return replace(endpoint, function=function)
+
+
+def _closed(call: Call, endpoint: Endpoint, answer: Answer) -> Answer:
+    """An answer as it is stored: one that holds a secret is sealed."""
+    if not endpoint.secret:
+        return answer
+    return Answer(answer.status, {"sealed": seal(call.rt.secret_key, json.dumps(answer.body))})
+
+
+def _opened(call: Call, endpoint: Endpoint, answer: Answer) -> Answer:
+    if not endpoint.secret:
+        return answer
+    return Answer(answer.status, json.loads(unseal(call.rt.secret_key, answer.body["sealed"])))
 
 
 def _told(endpoint: Endpoint, result: Any) -> Answer | File:

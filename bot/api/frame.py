@@ -53,6 +53,19 @@ Cursor = Annotated[
 ]
 
 
+Json = dict[str, Any]
+
+
+def component(name: str) -> WithJsonSchema:
+    """A schema that ``document`` makes, named here: pydantic would not know it."""
+    return WithJsonSchema({"x-component": name})
+
+
+RuleBody = Annotated[Json, component("Rule")]
+FallbackBody = Annotated[Json, component("Fallback")]
+ContentBody = Annotated[Json, component("Content")]
+
+
 class Page(Asked):
     """The query of every list."""
 
@@ -139,6 +152,7 @@ class Endpoint:
     session: bool
     files: tuple[str, ...] = ()
     calls_platform: bool = False
+    secret: bool = False  # the answer holds one: kept sealed for a repetition
 
     @property
     def reads(self) -> bool:
@@ -169,6 +183,7 @@ class Area:
         status: int = 200,
         files: tuple[str, ...] = (),
         calls_platform: bool = False,
+        secret: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Put a function into the table."""
 
@@ -198,6 +213,7 @@ class Area:
                     session="session" in hints,
                     files=files,
                     calls_platform=calls_platform,
+                    secret=secret,
                 )
             )
             return function

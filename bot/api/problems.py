@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 MEDIA_TYPE = "application/problem+json"
 ABOUT = "/api/v1/docs#problem-"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ class Problem(Exception):
         return told | dict(self.more)
 
 
+def found(value: Found | None) -> Found:
+    """The value, which is there.
+
+    Raises:
+        Problem: there is none.
+    """
+    if value is None:
+        raise Problem("not-found")
+    return value
+
+
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "An error as RFC 9457 describes it.",
@@ -74,6 +86,7 @@ SCHEMA: dict[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "what is wrong this time"},
+        "current": {"type": "object", "description": "what somebody else saved meanwhile (409)"},
         "scope": {"type": "string", "description": "the scope that is missing (403)"},
         "errors": {
             "type": "array",

@@ -2,9 +2,37 @@
 
 from flask import Flask
 
-from bot.api import account, door, me, pages
+from bot.api import (
+    account,
+    audit,
+    door,
+    followers,
+    me,
+    messages,
+    pages,
+    people,
+    rulebooks,
+    rules,
+    scenes,
+    tags,
+    trials,
+    webhooks,
+)
 
-AREAS = (me, account)
+AREAS = (
+    me,
+    account,
+    rules,
+    trials,
+    rulebooks,
+    scenes,
+    followers,
+    people,
+    tags,
+    messages,
+    webhooks,
+    audit,
+)
 
 
 def install(app: Flask) -> None:
