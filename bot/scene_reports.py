@@ -351,6 +351,8 @@ def _sums(
     live = _live_from(session, account_id, first, now)
     table = daily_counts.c
     sums: dict[tuple[str, str], int] = defaultdict(int)
+    if keys is not None and not keys:
+        return sums
     statement = (
         sa.select(table.kind, table.key, sa.func.sum(table.times))
         .where(_stored(account_id, KINDS, first, min(last, live - DAY), keys))
@@ -358,14 +360,21 @@ def _sums(
     )
     for kind, key, times in session.execute(statement) if first < live else ():
         sums[kind, key] = int(times)
-    fresh = (
-        sa.select(events.c.kind, events.c.key, sa.func.count())
-        .where(_events_of(account_id, live, last, keys))
-        .group_by(events.c.kind, events.c.key)
-    )
-    for kind, key, times in session.execute(fresh) if live <= last else ():
+    for kind, key, times in session.execute(_today(account_id, live, last, keys)):
         sums[kind, key] += times
     return sums
+
+
+def _today(account_id: int, first: date, last: date, keys: Collection[str] | None) -> Any:
+    """(kind, key, times) from the events. One select a key: for a list of keys SQLite would read all codes."""
+    asked: list[list[str] | None] = [None] if keys is None else [[key] for key in keys]
+    counted = [
+        sa.select(events.c.kind, events.c.key, sa.func.count())
+        .where(_events_of(account_id, first, last, each))
+        .group_by(events.c.kind, events.c.key)
+        for each in asked
+    ]
+    return counted[0] if len(counted) == 1 else sa.union_all(*counted)
 
 
 def _counts(
@@ -388,7 +397,7 @@ def _live_from(session: Session, account_id: int, first: date, now: datetime) ->
 
 
 def _fresh(
-    session: Session, account_id: int, first: date, last: date, keys: Collection[str] | None
+    session: Session, account_id: int, first: date, last: date, keys: Sequence[str]
 ) -> dict[tuple[date, str, str], tuple[int, int]]:
     if last < first:
         return {}
@@ -421,7 +430,12 @@ def _events_of(
     )
     if keys is None:
         return sa.and_(within, events.c.kind.in_(KINDS), events.c.key.is_not(None))
-    return sa.and_(within, events.c.key.in_(list(keys)), _BY_SCENE)
+    return sa.and_(within, _is_one_of(events.c.key, keys), _BY_SCENE)
+
+
+def _is_one_of(column: Any, keys: Collection[str]) -> sa.ColumnElement[bool]:
+    listed = list(keys)
+    return column == listed[0] if len(listed) == 1 else column.in_(listed)
 
 
 def left(
@@ -512,7 +526,8 @@ def _stored(
 
 def _people(session: Session, account_id: int, key: str, first: date, last: date) -> int:
     """Everybody once who scanned or followed by a code in a span of days."""
-    inner = sa.select(events.c.follower_id).where(_events_of(account_id, first, last, [key]))
+    where = _events_of(account_id, first, last, [key])
+    inner = sa.select(events.c.follower_id).where(where)
     return int(
         session.execute(
             sa.select(sa.func.count()).select_from(inner.distinct().subquery())

@@ -195,7 +195,7 @@ def csv_file(name: str, header: Sequence[Any], rows: Iterable[Sequence[Any]]) ->
     return Response(
         stream_with_context(lines()),
         mimetype="text/csv; charset=utf-8",
-        headers=_as_file(f"{name}.csv"),
+        headers=attachment(f"{name}.csv"),
     )
 
 
@@ -219,10 +219,19 @@ def xlsx_file(name: str, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -
         file.seek(0)
         data = file.read()
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    return Response(data, mimetype=kind, headers=_as_file(f"{name}.xlsx"))
+    return Response(data, mimetype=kind, headers=attachment(f"{name}.xlsx"))
 
 
-def _as_file(name: str) -> dict[str, str]:
+def csv_text(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A small CSV as a text, for a file inside another."""
+    buffer = io.StringIO()
+    buffer.write("\ufeff")
+    csv.writer(buffer).writerows([cell(one) for one in row] for row in [header, *rows])
+    return buffer.getvalue()
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Headers of a download under this name, which may be Chinese."""
     safe = re.sub(r"[^\w.\-]+", "_", name)
     plain = safe.encode("ascii", "replace").decode().replace("?", "_")
     return {

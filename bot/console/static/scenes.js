@@ -1,0 +1,29 @@
+// The chart of one QR channel by day. The table below says the same, so without this script nothing is lost.
+const place = document.querySelector("[data-chart]");
+
+function draw() {
+  const figures = JSON.parse(place.dataset.chart);
+  const [follows, rescans, left] = JSON.parse(place.dataset.words);
+  place.hidden = false;
+  const style = getComputedStyle(document.body);
+  const ink = style.color;
+  const chart = window.echarts.init(place, null, { renderer: "canvas" });
+  chart.setOption({
+    animation: false,
+    color: ["#2f9e44", "#4299e1", "#d63939"],
+    textStyle: { color: ink, fontFamily: style.fontFamily },
+    tooltip: { trigger: "axis", renderMode: "richText" },
+    legend: { data: [follows, rescans, left], textStyle: { color: ink } },
+    grid: { left: 44, right: 12, top: 36, bottom: 28 },
+    xAxis: { type: "category", data: figures.days, axisLabel: { color: ink } },
+    yAxis: { type: "value", minInterval: 1, axisLabel: { color: ink } },
+    series: [
+      { name: follows, type: "bar", stack: "scans", data: figures.follows },
+      { name: rescans, type: "bar", stack: "scans", data: figures.rescans },
+      { name: left, type: "line", symbol: "none", data: figures.left },
+    ],
+  });
+  new ResizeObserver(() => chart.resize()).observe(place);
+}
+
+if (place && window.echarts) draw();
