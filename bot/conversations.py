@@ -163,34 +163,35 @@ def page(
 
 
 def counts(session: Session, account_id: int, now: datetime, agent: str) -> dict[str, int]:
-    """How many conversations each view holds."""
-    found = {
-        view: session.execute(
-            sa.select(sa.func.count())
-            .select_from(_joined())
-            .where(*_of_view(account_id, now, view, agent))
-        ).scalar_one()
-        for view in VIEWS
-        if view != "unread"
-    }
-    # few were read, most were not: counting those that were is the short way
+    """How many conversations each view holds.
+
+    All of them are counted by their index alone; what an agent ever touched, and only that, is looked at.
+    """
+    here = (reply_windows.c.account_id == account_id, _long, reply_windows.c.expires_at > now)
+    every = session.execute(sa.select(sa.func.count()).where(*here)).scalar_one()
+    closed = conversations.c.closed_at >= reply_windows.c.opened_at
     latest = _latest_id(reply_windows.c.follower_id)
-    read = session.execute(
-        sa.select(sa.func.count())
+    which = (
+        closed,
+        sa.and_(_not_closed(), conversations.c.agent == agent),
+        sa.and_(_not_closed(), conversations.c.read_to >= sa.func.coalesce(latest, 0)),
+    )
+    touched = session.execute(
+        sa.select(*(sa.func.count(sa.case((one, 1))) for one in which))
         .select_from(
-            conversations.join(
-                reply_windows, reply_windows.c.follower_id == conversations.c.follower_id
+            reply_windows.join(
+                conversations, conversations.c.follower_id == reply_windows.c.follower_id
             )
         )
-        .where(
-            conversations.c.account_id == account_id,
-            _long,
-            reply_windows.c.expires_at > now,
-            _not_closed(),
-            conversations.c.read_to >= sa.func.coalesce(latest, 0),
-        )
-    ).scalar_one()
-    return {**found, "unread": max(found["open"] - read, 0)}
+        .where(*here)
+    ).one()
+    done, mine, read = touched
+    return {
+        "open": every - done,
+        "mine": mine,
+        "closed": done,
+        "unread": max(every - done - read, 0),
+    }
 
 
 def state(session: Session, account_id: int, follower_id: int, now: datetime) -> State:
