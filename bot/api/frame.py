@@ -47,6 +47,7 @@ When = Annotated[
 ]
 # the largest id a row may have: a bigger number is no row, and no driver takes it
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, Field(ge=1, le=MOST, description="entries of a page, at most 200")]
 Cursor = Annotated[
     str, Field(max_length=500, description="where the page begins: `next` of the page before")

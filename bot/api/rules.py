@@ -7,7 +7,19 @@ from pydantic import Field
 from bot import drafts, rule_hits, rulebook
 from bot.api import cursors
 from bot.api.cursors import Listing
-from bot.api.frame import Area, Asked, Call, FallbackBody, Id, Nothing, Page, RuleBody, Told, When
+from bot.api.frame import (
+    Area,
+    Asked,
+    Call,
+    FallbackBody,
+    Id,
+    Nothing,
+    Page,
+    RuleBody,
+    Told,
+    Version,
+    When,
+)
 from bot.api.problems import Problem, found
 from bot.clock import day_of
 from bot.db import Session
@@ -50,12 +62,12 @@ class RuleNew(Asked):
 class RuleChange(Asked):
     rule: RuleBody
     group: str | None = Field(None, max_length=60, description="null leaves it")
-    version: int = Field(ge=1, description="the version you changed")
+    version: Version = Field(description="the version you changed")
 
 
 class Order(Asked):
     order: list[Id] = Field(max_length=5000, description="ids; rules not named stay where they are")
-    version: int = Field(ge=1, description="`order_version`")
+    version: Version = Field(description="`order_version`")
 
 
 class OrderTold(Told):
@@ -69,7 +81,7 @@ class FallbackTold(Told):
 
 class FallbackWanted(Asked):
     fallback: FallbackBody | None
-    version: int = Field(ge=1, description="`order_version`")
+    version: Version = Field(description="`order_version`")
 
 
 @area("GET", "/rules", "rules.read")

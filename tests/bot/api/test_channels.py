@@ -1,0 +1,87 @@
+"""QR channels and webhooks by API."""
+
+import json
+
+import sqlalchemy as sa
+
+from bot import db, scenes
+from bot.accounts import Account
+from bot.runtime import Runtime
+from bot.tables.operators import api_requests
+from tests import factories
+from tests.bot.api.conftest import Make, Program
+
+NEW = {"key": "wb_bio", "name": "微博主页", "group": "微博"}
+URL = "https://shop.example.com/hook"
+
+
+def test_a_qr_channel_is_made_changed_drawn_and_put_away(
+    api: Program, rt: Runtime, account: Account
+):
+    with db.writing(rt.engine) as session:
+        factories.make_tag(session, account.id, "微博来源")
+    made = api.told("POST", "/scenes", NEW | {"tags": ["微博来源"], "reply": {"text": "欢迎"}}, 201)
+    assert made["status"] == "missing" and made["reply"] == {"text": "欢迎"}
+    assert api.refused("POST", "/scenes", NEW) == (409, "conflict")
+    assert api.refused("POST", "/scenes", NEW | {"key": "x", "tags": ["没有"]}) == (422, "invalid")
+    assert api.refused("GET", "/scenes/wb_bio/picture") == (409, "conflict")
+    changed = api.told("PUT", "/scenes/wb_bio", {"name": "微博", "cost": 12.5})
+    assert (changed["name"], changed["cost"], changed["tags"]) == ("微博", 12.5, [])
+    with db.writing(rt.engine) as session:
+        session.execute(sa.update(scenes.scenes).values(url="http://weixin.qq.com/q/abc"))
+    picture = api.get("/scenes/wb_bio/picture")
+    assert picture.data[:4] == b"\x89PNG" and picture.content_type == "image/png"
+    assert b"<svg" in api.get("/scenes/wb_bio/picture?form=svg").data
+    report = api.told("GET", "/scenes/wb_bio/report?first=2025-03-01&last=2025-03-03")
+    assert len(report["days"]) == 3 and report["follows"] == 0
+    assert api.refused("GET", "/scenes/wb_bio/report?first=2020-01-01") == (422, "invalid")
+    api.told("POST", "/scenes/wb_bio/archive")
+    assert api.told("GET", "/scenes")["items"] == []
+    assert api.refused("GET", "/scenes/none") == (404, "not-found")
+
+
+def test_many_are_made_at_once_or_none(api: Program):
+    rows = [{"name": f"{number} 店"} for number in range(8)]
+    made = api.told("POST", "/scenes/batch", {"prefix": "shop_", "scenes": rows}, 201)
+    assert len(made["keys"]) == 8 and all(key.startswith("shop_") for key in made["keys"])
+    again = [{"name": "新店"}, {"name": "旧店", "key": made["keys"][0]}]
+    answer = api.post("/scenes/batch", {"scenes": again})
+    assert answer.status_code == 422 and answer.json is not None
+    assert answer.json["errors"][0]["place"] == "scenes.1.key"
+    assert len(api.told("GET", "/scenes")["items"]) == 8
+
+
+def test_a_webhook_is_made_and_its_secret_is_told_once(api: Program, rt: Runtime):
+    answer = api.post("/webhooks", {"url": URL, "events": ["message"]}, Idempotency_Key="k")
+    assert answer.status_code == 201 and answer.json is not None
+    secret = answer.json["secret"]
+    again = api.post("/webhooks", {"url": URL, "events": ["message"]}, Idempotency_Key="k")
+    assert again.json == answer.json  # a repetition is answered the same …
+    with db.reading(rt.engine) as session:  # … from what is sealed
+        assert secret not in json.dumps(
+            session.execute(sa.select(api_requests.c.body)).scalars().all()
+        )
+    path = f"/webhooks/{answer.json['id']}"
+    assert "secret" not in api.told("GET", path)
+    assert api.told("POST", f"{path}/rotate")["secret"] != secret
+    assert api.told("POST", f"{path}/ping", status=202) == {}
+    (delivery,) = api.told("GET", f"{path}/deliveries")["items"]
+    assert delivery["event"] == "webhook.ping" and delivery["status"] == "waiting"
+    off = api.told("PUT", path, {"url": URL, "events": ["*"], "active": False})
+    assert not off["active"] and off["events"] == ["*"]
+    retry = f"/webhooks/deliveries/{delivery['number']}/retry"
+    assert api.refused("POST", retry) == (409, "conflict")
+    assert api.told("DELETE", path) == {}
+    assert api.refused("GET", path) == (404, "not-found")
+
+
+def test_a_webhook_never_leads_inside_nor_beyond_the_token(api: Program, program: Make):
+    assert api.refused("POST", "/webhooks", {"url": "http://10.0.0.1/", "events": ["scan"]}) == (
+        422,
+        "invalid",
+    )
+    mine = program("webhooks.write")
+    assert mine.refused("POST", "/webhooks", {"url": URL, "events": ["scan"], "open_id": True}) == (
+        403,
+        "forbidden",
+    )
