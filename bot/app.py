@@ -8,14 +8,22 @@ from bot.api import wiring as api
 from bot.config import Config
 from bot.console import (
     entering,
+    follower_files,
+    follower_page,
+    followers,
     frame,
     home,
     messages,
     people,
+    rule_editor,
+    rule_rehearsal,
+    rulebooks,
+    rules,
     scene_forms,
     scene_pages,
     scenes,
     security,
+    tags,
     tokens,
     webhooks,
 )
@@ -23,6 +31,10 @@ from bot.runtime import Runtime
 
 CONSOLE = (
     entering,
+    followers,
+    follower_page,
+    follower_files,
+    tags,
     frame,
     home,
     messages,
@@ -32,6 +44,10 @@ CONSOLE = (
     scene_pages,
     tokens,
     webhooks,
+    rules,
+    rule_editor,
+    rule_rehearsal,
+    rulebooks,
 )  # importing an area puts its pages on the console's blueprint
 
 

@@ -16,7 +16,7 @@ from bot.clock import start_of_day
 from bot.db import Session
 from bot.errors import Invalid
 from bot.followers import LONG_WINDOWS
-from bot.sql import among, contains, json_number, json_text, starts_with
+from bot.sql import among, contains, json_entries, json_number, json_text, starts_with
 from bot.tables.followers import follower_tags, followers, reply_windows, tags
 from rules.text import fold_words
 
@@ -137,6 +137,20 @@ def every(
             return
         yield from found
         after = ids[-1]
+
+
+def field_names(session: Session, account_id: int, limit: int = 200) -> list[str]:
+    """Names of the fields that followers of an account have, sorted; reads all of them."""
+    entries = json_entries(followers.c.fields).table_valued("key")
+    rows = session.execute(
+        sa.select(entries.c.key)
+        .distinct()
+        .select_from(followers.join(entries, sa.true()))
+        .where(followers.c.account_id == account_id)
+        .order_by(entries.c.key)
+        .limit(limit)
+    )
+    return list(rows.scalars())
 
 
 def lines(session: Session, ids: Sequence[int], now: datetime) -> list[Line]:

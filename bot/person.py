@@ -4,11 +4,14 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
+from bot.clock import month_of
 from bot.db import Session
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
 from bot.tables.events import events
@@ -21,6 +24,87 @@ Json = dict[str, Any]
 # what is ours and not theirs: keys, hashes, and how rules were walked
 _INSIDE = frozenset({"account_id", "follower_id", "dedupe_key", "key", "remark_search", "data"})
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "audio/amr": "amr", "video/mp4": "mp4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """A tag somebody has, who or what gave it, and by which push."""
+
+    id: int
+    name: str
+    family: str
+    origin: str
+    push_id: int | None
+    added_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    opened_by: str
+    expires_at: datetime
+    left: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One follower as their page shows them. ``slots`` are mass messages left this month."""
+
+    row: Any
+    tags: tuple[Worn, ...]
+    windows: tuple[Window, ...]
+    slots: int
+
+
+def profile(session: Session, account_id: int, follower_id: int, now: datetime) -> Profile | None:
+    """Who a follower of the account is at this moment, or None."""
+    if not 0 < follower_id < 2**63:
+        return None
+    row = session.execute(
+        sa.select(followers).where(
+            followers.c.id == follower_id, followers.c.account_id == account_id
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    worn = session.execute(
+        sa.select(
+            tags.c.id,
+            tags.c.name,
+            tags.c.family,
+            follower_tags.c.origin,
+            follower_tags.c.caused_by,
+            follower_tags.c.added_at,
+            follower_tags.c.expires_at,
+        )
+        .select_from(follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id))
+        .where(
+            follower_tags.c.follower_id == follower_id,
+            tags.c.archived_at.is_(None),
+            sa.or_(follower_tags.c.expires_at.is_(None), follower_tags.c.expires_at > now),
+        )
+        .order_by(follower_tags.c.added_at, tags.c.id)
+    )
+    opened = session.execute(
+        sa.select(reply_windows.c.opened_by, reply_windows.c.expires_at, reply_windows.c.left)
+        .where(
+            reply_windows.c.follower_id == follower_id,
+            reply_windows.c.expires_at > now,
+            reply_windows.c.left > 0,
+        )
+        .order_by(reply_windows.c.expires_at)
+    )
+    charged = session.execute(
+        sa.select(mass_ledger.c.reserved + mass_ledger.c.spent).where(
+            mass_ledger.c.follower_id == follower_id, mass_ledger.c.month == month_of(now)
+        )
+    ).scalar()
+    return Profile(
+        row,
+        tuple(Worn(*one) for one in worn),
+        tuple(Window(*one) for one in opened),
+        max(PER_FOLLOWER_AND_MONTH - int(charged or 0), 0),
+    )
 
 
 def collect(session: Session, account_id: int, follower_id: int) -> Json:

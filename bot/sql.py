@@ -261,3 +261,20 @@ def _plus_days_sqlite(element: plus_days, compiler: SQLCompiler, **kw: Any) -> s
 def _plus_days_postgresql(element: plus_days, compiler: SQLCompiler, **kw: Any) -> str:
     column, days = _parts(element, compiler, 1, **kw)
     return f"({column} + make_interval(hours => 24 * {days}))"
+
+
+class json_entries(FunctionElement[str]):
+    """The entries of a JSON object, as a table with the column ``key``."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+@compiles(json_entries, "sqlite")
+def _entries_sqlite(element: json_entries, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(json_entries, "postgresql")
+def _entries_postgresql(element: json_entries, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"jsonb_each({compiler.process(element.clauses, **kw)})"

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 from bot import (
+    account_check,
     accounts,
     db,
     effects,
@@ -15,6 +16,7 @@ from bot import (
     jobs,
     kept,
     media,
+    menu_drafts,
     menus,
     outbox,
     overview,
@@ -165,6 +167,27 @@ def publish_menu(rt: Runtime, context: JobContext) -> None:
     menus.publish(rt.engine, rt.wechat(account_id), account_id, context.clock())
 
 
+def publish_menu_due(rt: Runtime, context: JobContext) -> None:
+    """Publish a menu whose time has come, unless it was cancelled."""
+    account_id, at = context.arguments["account_id"], context.arguments["at"]
+    wechat = rt.wechat(account_id)
+    menu_drafts.publish_due(rt.engine, wechat, account_id, at, context.clock())
+
+
+def check_account(rt: Runtime, context: JobContext) -> None:
+    """The live check of an account that somebody asked for."""
+    account_id = context.arguments["account_id"]
+    account_check.run(
+        rt.engine,
+        rt.wechat(account_id),
+        account_id,
+        rt.secret_key,
+        rt.config.base_url,
+        rt.http(),
+        context.clock(),
+    )
+
+
 def expire_tags(rt: Runtime, context: JobContext) -> None:
     """Take off tags whose time is over."""
     with db.writing(rt.engine) as session:
@@ -254,7 +277,14 @@ def merge_tags(rt: Runtime, context: JobContext) -> Again | None:
     arguments = tag_merge.merge_piece(
         rt.engine, context.account_id, context.job_id, context.arguments, now
     )
-    return Again(arguments=arguments) if arguments is not None else None
+    if arguments is None:
+        # the platform follows: its tags, and the menus that go by them
+        with db.writing(rt.engine) as session:
+            for name in (SYNC_TAGS, PUBLISH_MENU):
+                told = {"account_id": context.account_id}
+                jobs.enqueue(session, name, told, now=now, account_id=context.account_id)
+        return None
+    return Again(arguments=arguments)
 
 
 def tag_followers(rt: Runtime, context: JobContext) -> Again | None:
@@ -327,6 +357,8 @@ TASKS: Mapping[str, RuntimeTask] = {
     SYNC_TAGS: sync_tags,
     MAKE_SCENES: make_scenes,
     PUBLISH_MENU: publish_menu,
+    menu_drafts.PUBLISH_DUE: publish_menu_due,
+    account_check.JOB: check_account,
     "expire_tags": expire_tags,
     "erase": erase,
     "erase_follower": erase_follower,

@@ -44,8 +44,7 @@ class Entry:
     @property
     def key(self) -> str:
         """The key of the page that begins after it."""
-        text = json.dumps([self.at.isoformat(), SOURCES.index(self.source), self.id])
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return _key(self.at, self.source, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +335,16 @@ def _changes(
         )
         for row in rows
     ]
+
+
+def key_of_tag(at: datetime, tag_id: int) -> str:
+    """The key of the page whose first entry is this tag."""
+    return _key(at, "tag", tag_id + 1)
+
+
+def _key(at: datetime, source: str, row_id: int) -> str:
+    text = json.dumps([at.isoformat(), SOURCES.index(source), row_id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def thing(follower_id: int) -> str:

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 
 from bot import db, health, inbox, jobs, overview
 from bot.accounts import Account
-from bot.console import words
+from bot.console import why, words
 from bot.console.access import Here, page
 from bot.db import Session
 from bot.runtime import Runtime
@@ -187,7 +187,7 @@ def _line(row: Any) -> dict[str, Any]:
         "said": _cut(words.said(row.kind, message.get("fields") or {})),
         "rules": row.rules or [],
         "reply": _cut(words.replied(row.reply)),
-        **_trace(row),
+        **why.told(row.trace, row.error),
     }
 
 
@@ -195,39 +195,6 @@ def _who(message: Mapping[str, Any]) -> str:
     if not message:
         return "已删除"
     return "平台" if message.get("kind") in FROM_PLATFORM else short(message.get("open_id"))
-
-
-def _trace(row: Any) -> dict[str, Any]:
-    """Why this answer: the reason in a few words, and every step of the decision."""
-    trace = row.trace or {}
-    steps = trace.get("steps", [])
-    told = [_step(step) for step in steps] + list(trace.get("notes", []))
-    won = [step for step in steps if step["outcome"] == "matched"]
-    why = _conditions(won[-1]) if won else "没有规则命中"
-    if trace.get("fallback"):
-        why = "兜底回复"
-        told.append("没有规则命中，用了兜底回复")
-    if trace.get("handed_over"):
-        why = "人工服务中"
-        told.append("人工服务中，规则不回复")
-    if "handled" in trace:
-        why = "系统直接回复"
-        told.append("退订 / 订阅由系统直接回复")
-    if row.error:
-        why = "处理失败"
-        told.append(row.error.strip().splitlines()[-1])
-    return {"why": why if told or row.trace is not None else "只记录", "steps": told}
-
-
-def _step(step: dict[str, Any]) -> str:
-    if step["outcome"] == "matched":
-        return f"「{step['rule']}」命中：{_conditions(step)}"
-    return f"「{step['rule']}」未命中：{words.condition(step['why'])}"
-
-
-def _conditions(step: dict[str, Any]) -> str:
-    names = [words.condition(name) for name in step["why"].split(", ") if name]
-    return "、".join(names) or "没有条件"
 
 
 def _cut(text: str) -> str:
