@@ -1,5 +1,6 @@
 """Official accounts: read, add, change, stop. Secrets leave the database only through ``secrets_of``."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -8,10 +9,31 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.db import Session
-from bot.errors import Refused
+from bot.errors import Invalid, Refused
 from bot.secrets import seal, unseal
 from bot.tables.accounts import accounts
 
+# parts of our own addresses: an account of this name could not be told from them
+RESERVED = frozenset(
+    [
+        "login",
+        "logout",
+        "static",
+        "system",
+        "me",
+        "api",
+        "new",
+        "_",
+        "console",
+        "healthz",
+        "readyz",
+        "metrics",
+        "callback",
+        "l",
+        "oauth",
+        "work",
+    ]
+)
 OPT_OUT_WORDS = ("退订", "TD")
 OPT_IN_WORDS = ("订阅",)
 APPROVE_ABOVE = 1000  # recipients above which a second operator must approve
@@ -44,6 +66,7 @@ class Account:
     stopped: bool = False
     stopped_reason: str | None = None
     opening_stated: bool = False
+    last_push_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,6 +105,16 @@ def every(session: Session) -> list[Account]:
     return [_account(row) for row in rows]
 
 
+def check_slug(slug: str) -> None:
+    """Raises ValueError where a slug cannot be part of an address, or is one of the program's own words."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", slug):
+        raise ValueError(
+            "must begin with a letter or digit and have only lowercase letters, digits, - and _, 40 at most"
+        )
+    if slug in RESERVED:
+        raise ValueError("this slug is kept for the program itself")
+
+
 def add(
     session: Session,
     *,
@@ -103,8 +136,13 @@ def add(
     """Store a new account, its three secrets sealed. ``sandbox_url`` decides for good whether it is real.
 
     Raises:
+        Invalid: the slug cannot be used.
         Refused: slug or AppID is taken.
     """
+    try:
+        check_slug(slug)
+    except ValueError as problem:
+        raise Invalid("slug", str(problem)) from None
     taken = session.execute(
         sa.select(accounts.c.slug).where(
             sa.or_(accounts.c.slug == slug, accounts.c.app_id == app_id)
@@ -248,4 +286,5 @@ def _account(row: Any) -> Account:
         stopped=row.stopped_at is not None,
         stopped_reason=row.stopped_reason,
         opening_stated=row.opening_stated_at is not None,
+        last_push_at=row.last_push_at,
     )

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from bot.accounts import APPROVE_ABOVE, OPT_OUT_WORDS
+from bot.accounts import APPROVE_ABOVE, OPT_OUT_WORDS, check_slug
 from bot.as_code.reading import Problem, Source
 from bot.content import Content
 from bot.params import Name, Params, Words
@@ -40,6 +40,11 @@ def _yes_or_no(value: Any) -> Any:
     raise ValueError("must be true or false (yes, no, on and off are texts in YAML 1.2)")
 
 
+def _usable_slug(value: str) -> str:
+    check_slug(value)
+    return value
+
+
 def _clock_span(value: str) -> str:
     found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", value)
     if found is None:
@@ -52,7 +57,7 @@ def _clock_span(value: str) -> str:
 
 
 Flag = Annotated[StrictBool, BeforeValidator(_yes_or_no)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+Slug = Annotated[str, AfterValidator(_usable_slug)]
 # the platform's scene_str is 1 to 64 characters; * is kept for patterns in rules
 Scene = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-.:]{1,64}$")]
 Whole = Annotated[int, Field(strict=True)]

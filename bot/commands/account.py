@@ -1,18 +1,15 @@
 """account add, list, check, remove, opening; stop and go."""
 
 import csv
-import hashlib
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 import click
-import requests
 import sqlalchemy as sa
 
-from bot import accounts, operators
-from bot.accounts import Account
+from bot import account_check, accounts, operators
+from bot.account_check import Finding
 from bot.as_code.document import secret_problem
 from bot.campaigns import definitions, external_sends
 from bot.commands.shared import (
@@ -27,22 +24,8 @@ from bot.commands.shared import (
     say,
     t,
 )
-from bot.db import writing
-from bot.errors import Invalid, Refused, WeChatError
+from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
-from bot.wechat.client import WeChat
-
-# a cheap call for each interface a brand needs: feature -> (path, payload)
-PROBES: dict[str, tuple[str, dict[str, Any] | None]] = {
-    "menu": ("/cgi-bin/menu/get", None),
-    "tags": ("/cgi-bin/tags/get", None),
-    "users": ("/cgi-bin/user/get", None),
-    "mass": ("/cgi-bin/message/mass/speed/get", {}),
-    "material": ("/cgi-bin/material/get_materialcount", None),
-}
-NOT_GRANTED = 48001
-EMPTY_ANSWERS = {46003}  # "there is no menu" says that the interface is granted
-CHECK_SECONDS = 10.0
 
 
 @click.group(
@@ -159,17 +142,20 @@ def check(tool: Tool, account: str, as_json: bool) -> None:
     with tool.reading() as session:
         found = accounts.get(session, account)
         token = accounts.secrets_of(session, found.id, tool.secret_key).token
-    results = [_check_callback(tool, found, token)]
-    wechat = tool.runtime.wechat(found.id)
-    try:
-        wechat.call("/cgi-bin/getcallbackip")
-        results.append(_result("token", True, t("可用", "works")))
-    except WeChatError as problem:
-        results.append(_result("token", False, str(problem)))
-    else:
-        with tool.writing() as session:
-            accounts.forget_refusals(session, found.id)  # what still is not granted is learnt again
-        results += [_probe(tool, found, wechat, feature) for feature in PROBES]
+    found_out = account_check.check(
+        tool.engine,
+        tool.runtime.wechat(found.id),
+        found,
+        token,
+        callback(tool, account),
+        tool.runtime.http(),
+        tool.now(),
+    )
+    results = [
+        {"what": one.what, "ok": one.ok, "says": _says(one)}
+        for one in found_out
+        if one.code != "skipped"
+    ]
     if as_json:
         print_json(results)
     else:
@@ -334,48 +320,16 @@ def listed_open_ids(file: Path) -> list[str]:
     return found[1:] if found and found[0].lower() in ("openid", "open_id") else found
 
 
-def _check_callback(tool: Tool, account: Account, token: str) -> dict[str, Any]:
-    """Verifies our own address as the platform does: a signed GET must echo."""
-    echo, nonce = secrets.token_hex(8), secrets.token_hex(4)
-    timestamp = str(int(tool.now().timestamp()))
-    signed = "".join(sorted((token, timestamp, nonce)))
-    signature = hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
-    arguments = {"signature": signature, "timestamp": timestamp, "nonce": nonce, "echostr": echo}
-    try:
-        answer = requests.get(
-            callback(tool, account.slug), arguments, timeout=CHECK_SECONDS, allow_redirects=False
-        )
-    except requests.RequestException as problem:
-        reason = t("连不上，服务在运行吗？", "cannot be reached; is the server running?")
-        return _result("callback", False, f"{reason} ({type(problem).__name__})")
-    if answer.status_code == 200 and answer.text == echo:
-        return _result("callback", True, callback(tool, account.slug))
-    return _result(
-        "callback",
-        False,
-        t(
-            f"回答了 HTTP {answer.status_code}，不是验证串",
-            f"answered HTTP {answer.status_code}, not the echo",
+def _says(found: Finding) -> str:
+    said = {
+        "granted": t("已开通", "granted"),
+        "not_granted": t("没有权限 (48001)，已记下", "not granted (48001); remembered"),
+        "unreachable": t("连不上，服务在运行吗？", "cannot be reached; is the server running?")
+        + f" ({found.detail})",
+        "no_echo": t(
+            f"回答了 HTTP {found.detail}，不是验证串",
+            f"answered HTTP {found.detail}, not the echo",
         ),
-    )
-
-
-def _probe(tool: Tool, account: Account, wechat: WeChat, feature: str) -> dict[str, Any]:
-    path, payload = PROBES[feature]
-    try:
-        wechat.call(path, payload)
-    except WeChatError as problem:
-        if problem.errcode in EMPTY_ANSWERS:
-            return _result(feature, True, t("已开通", "granted"))
-        if problem.errcode == NOT_GRANTED:
-            with writing(tool.engine) as session:
-                accounts.forbid(session, account.id, feature)
-            return _result(
-                feature, False, t("没有权限 (48001)，已记下", "not granted (48001); remembered")
-            )
-        return _result(feature, False, str(problem))
-    return _result(feature, True, t("已开通", "granted"))
-
-
-def _result(what: str, ok: bool, says: str) -> dict[str, Any]:
-    return {"what": what, "ok": ok, "says": says}
+        "works": found.detail or t("可用", "works"),
+    }
+    return said.get(found.code, found.detail)
