@@ -620,7 +620,7 @@ def _webhooks(account_id: int, size: Size, moment: Moment) -> Rows:
             "account_id": account_id,
             "url": f"https://shop.example.com/hook/{number}",
             "secret": "-",
-            "events": _json(["follower.followed"]),
+            "events": _json({"kinds": ["follower.followed"]}),
             "active": False,
             "position": size.pushes,
             "created_by": "Ann",

@@ -128,7 +128,7 @@ def page(
             latest.label("latest"),
         )
         .select_from(_joined())
-        .where(*_of_view(account_id, now, view, agent), *_matching(query))
+        .where(*_of_view(account_id, now, view, agent), *_matching(account_id, query))
     )
     down = order == "newest"
     place = sa.tuple_(reply_windows.c.expires_at, reply_windows.c.follower_id)
@@ -437,15 +437,18 @@ def _of_view(account_id: int, now: datetime, view: str, agent: str) -> list[sa.C
     return found
 
 
-def _matching(query: str) -> list[sa.ColumnElement[bool]]:
+def _matching(account_id: int, query: str) -> list[sa.ColumnElement[bool]]:
+    """Followers by remark or OpenID: each found by its own index first."""
     if not query:
         return []
-    return [
-        sa.or_(
-            followers_table.c.remark_search.contains(fold_words(query), autoescape=True),
-            followers_table.c.open_id == query,
-        )
-    ]
+    here = followers_table.c.account_id == account_id
+    remark = sa.select(followers_table.c.id).where(
+        here,
+        followers_table.c.remark_search.is_not(None),  # the words of its partial index
+        followers_table.c.remark_search.contains(fold_words(query), autoescape=True),
+    )
+    known = sa.select(followers_table.c.id).where(here, followers_table.c.open_id == query)
+    return [reply_windows.c.follower_id.in_(sa.union_all(remark, known))]
 
 
 def _latest_id(follower_id: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
