@@ -297,13 +297,20 @@ def save_fallback(
     return order_version(session, account_id)
 
 
-def changes(session: Session, account_id: int) -> list[Change]:
-    """What publishing now would change in force."""
-    listed = listing(session, account_id)
+def changes(
+    session: Session, account_id: int, listed: Sequence[Draft] | None = None
+) -> list[Change]:
+    """What publishing now would change in force. ``listed``: the rules as edited, where they were read already."""
+    if listed is None:
+        listed = listing(session, account_id)
     renamed = {draft.name: draft.published_as for draft in listed if draft.published_as}
     number = rulebook.head(session, account_id)
     published = rulebook.snapshot(session, account_id, number) if number else {}
-    return diff(published, rulebook.draft_body(session, account_id), renamed)
+    edited = {
+        "rules": [draft.body for draft in listed],
+        "fallback": rulebook.fallback(session, account_id),
+    }
+    return diff(published, edited, renamed)
 
 
 def restore(

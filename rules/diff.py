@@ -120,8 +120,10 @@ def _whole(before: Sequence[Any], after: Sequence[Any], place: str) -> Iterator[
 
 
 def _same(one: Any, other: Any) -> bool:
-    # 1 and true are equal to Python, not to a reader
-    return bool(one == other) and json.dumps(one, sort_keys=True) == json.dumps(
+    """Equal, and of the same kinds: 1 and true are equal to Python, not to a reader."""
+    if one != other:
+        return False
+    return str(one) == str(other) or json.dumps(one, sort_keys=True) == json.dumps(
         other, sort_keys=True
     )
 

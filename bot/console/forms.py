@@ -17,6 +17,7 @@ from bot.clock import local, parse_moment
 from bot.console import form_words as words
 from bot.console.form_reading import Typed, indexes, join, read
 from bot.console.shapes import DEPTH, Param, Shape, params_of
+from bot.console.telling import told
 from bot.content import Content
 
 __all__ = ["Field", "Names", "Problems", "draw", "indexes", "read"]
@@ -57,12 +58,13 @@ def draw(
     prefix: str = "",
     names: Names | None = None,
 ) -> list[Field]:
-    """The fields of a model. ``problems`` are (dotted place, sentence) and stand beside their fields.
+    """The fields of a model. ``problems`` are (dotted place, our English sentence); they stand beside their fields.
 
     ``names`` has what may be chosen, by kind: ``{"tag": ["新客"], "scene": [("store_1", "一店")]}``.
     A problem of the whole, or of a key nobody draws, becomes a ``note`` in front.
     """
     found = [item for item in problems if _under(item[0], prefix)]
+    found = [(place, told(sentence)) for place, sentence in found]
     drawer = _Drawer(tuple(found), names or {})
     fields = drawer.model(model, value, prefix, 0)
     places = list(_claiming(fields))

@@ -2,7 +2,6 @@
 
 from datetime import datetime, time
 from enum import Enum
-from html.parser import HTMLParser
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -20,6 +19,7 @@ from bot.params import Params
 from bot.registry import members
 from rules.model import ACTIONS, CONDITIONS, dump, load
 from rules.rule import Active
+from tests.bot.console import pages
 
 PAGE = '{% import "_form.html" as form with context %}{{ form.fields(fields) }}'
 
@@ -53,50 +53,6 @@ class Strange(Params):
     values: list[params.FieldValue] = []
 
 
-class Inputs(HTMLParser):
-    """What a browser would post of a page: name and value of each control, templates left out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.form: MultiDict[str, str] = MultiDict()
-        self.labels: list[str] = []
-        self._area: str | None = None
-        self._select = ""
-        self._templates = 0
-
-    def handle_starttag(self, tag: str, found: list[tuple[str, str | None]]) -> None:
-        given = dict(found)
-        name, value = given.get("name") or "", given.get("value") or ""
-        self._templates += tag == "template"
-        if self._templates:
-            return
-        ticked = given.get("type") not in ("checkbox", "radio") or "checked" in given
-        if tag == "input" and name and ticked:
-            self.form.add(name, value)
-        elif tag == "textarea" and name:
-            self._area = ""
-            self.name = name
-        elif tag == "select":
-            self._select, self._chosen = name, None
-        elif tag == "option" and self._select and ("selected" in given or self._chosen is None):
-            self._chosen = value
-
-    def handle_data(self, data: str) -> None:
-        if self._area is not None:
-            self._area += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "template":
-            self._templates -= 1
-        elif tag == "textarea" and self._area is not None:
-            # a browser drops the first line end, and posts the others as CR LF
-            self.form.add(self.name, self._area.removeprefix("\n").replace("\n", "\r\n"))
-            self._area = None
-        elif tag == "select" and self._select:
-            self.form.add(self._select, self._chosen or "")
-            self._select = ""
-
-
 @pytest.fixture(scope="module")
 def page() -> Any:
     app = Flask("bot.console", root_path="bot/console")
@@ -109,15 +65,9 @@ def page() -> Any:
     return draw
 
 
-def posted(html: str) -> MultiDict[str, str]:
-    parser = Inputs()
-    parser.feed(html)
-    return parser.form
-
-
 def again(page: Any, model: Any, value: Any, prefix: str = "then.0.it") -> Any:
     """Drawn, posted untouched, read."""
-    return forms.read(model, posted(page(forms.draw(model, value, prefix=prefix))), prefix)
+    return forms.read(model, pages.form(page(forms.draw(model, value, prefix=prefix))), prefix)
 
 
 WRITTEN: list[tuple[str, str, Any]] = [
@@ -272,7 +222,7 @@ def test_a_problem_finds_its_field(folder: str, name: str, form: Any, place: str
 
 def test_a_problem_of_no_field_is_said_in_front() -> None:
     drawn = forms.draw(Active, {}, [("active.bogus", "is not known here"), ("when", "x")], "active")
-    assert [field.error for field in drawn if field.kind == "note"] == ["is not known here"]
+    assert [field.error for field in drawn if field.kind == "note"] == ["不认识这一项"]
 
 
 def test_items_are_read_in_the_order_of_the_page() -> None:
