@@ -3,6 +3,7 @@
 Every condition and action member's ``Params`` is a component of its own, so a plug-in's appears by itself.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -24,6 +25,22 @@ REF = "#/components/schemas/{model}"
 VERSION = "1"
 JSON = "application/json"
 Json = dict[str, Any]
+# the areas, as the page lists them
+ORDER = (
+    "me",
+    "account",
+    "rules",
+    "trials",
+    "rulebooks",
+    "unmatched",
+    "menus",
+    "scenes",
+    "followers",
+    "tags",
+    "messages",
+    "webhooks",
+    "audit",
+)
 ANYWHERE = ("unauthorized", "not-acceptable", "invalid", "too-many", "unavailable")
 References = Mapping[str, Json]
 WITH_BODY = ("malformed", "too-large", "media-type")
@@ -45,7 +62,7 @@ def document() -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Qunfen 群分", "version": VERSION, "description": TOLD},
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
-        "tags": [{"name": name, "description": label} for name, label in AREAS.items()],
+        "tags": [{"name": name, "description": AREAS[name]} for name in ORDER if name in AREAS],
         "security": [{"token": []}],
         "paths": paths,
         "components": {
@@ -73,7 +90,15 @@ def _schemas() -> tuple[dict[str, Json], References]:
     references, whole = models_json_schema(models, ref_template=REF)
     schemas: dict[str, Json] = dict(whole.get("$defs", {}))
     schemas |= _members(CONDITIONS, "Condition") | _members(ACTIONS, "Action") | _rule()
-    return _linked(schemas), {_key(*key): dict(value) for key, value in references.items()}
+    asked_for = {_key(*key): dict(value) for key, value in references.items()}
+    return _named(_linked(schemas)), _named(asked_for)
+
+
+def _named(found: dict[str, Json]) -> dict[str, Json]:
+    """``Listing_TagTold_``, as pydantic calls it, is ``ListOfTagTold``."""
+    text = re.sub(r'\bListing_(\w+?)_(?=")', r"ListOf\1", json.dumps(found, ensure_ascii=False))
+    named: dict[str, Json] = json.loads(text)
+    return named
 
 
 def _name(model: type[BaseModel]) -> str:

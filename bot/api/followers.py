@@ -25,7 +25,8 @@ from bot.followers import Follower
 
 area = Area("followers", "Followers · 粉丝")
 Name = Annotated[str, Field(min_length=1, max_length=60)]
-FieldValue = Annotated[str, Field(max_length=200)] | bool | int | float | None
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+FieldValue = Annotated[str, Field(max_length=200)] | bool | Whole | float | None
 
 
 class FollowerTold(Told):

@@ -28,6 +28,7 @@ LIMITS = {
     "maximum": "≤",
     "maxItems": "≤",
 }
+HUGE = 2**53  # a bound that says no more than that a number fits
 Json = Mapping[str, Any]
 
 
@@ -62,6 +63,8 @@ def _docs(language: str) -> Response:
         kinds=KINDS,
         fields=_fields,
         type_of=_type,
+        half=lambda label: _half(label, language),
+        words=_words,
     )
     return Response(
         page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": POLICY}
@@ -82,6 +85,17 @@ def _areas(whole: Json) -> list[dict[str, Any]]:
             told = {"method": method.upper(), "path": path, **operation}
             areas[operation["tags"][0]]["operations"].append(told)
     return list(areas.values())
+
+
+def _half(label: str, language: str) -> str:
+    """The half of ``English · 中文`` that is asked for."""
+    english, _, chinese = label.partition(" · ")
+    return chinese if language == "zh" and chinese else english
+
+
+def _words(text: str) -> list[tuple[str, bool]]:
+    """A sentence in pieces: (text, whether it is code)."""
+    return [(piece, number % 2 == 1) for number, piece in enumerate(text.split("`"))]
 
 
 def _fields(schema: Json) -> list[dict[str, Any]]:
@@ -116,5 +130,9 @@ def _type(schema: Json) -> list[tuple[str, str]]:
     if "const" in schema:
         return [(json.dumps(schema["const"], ensure_ascii=False), "")]
     word = schema.get("format") or schema.get("type", "any")
-    limits = " ".join(f"{sign}{schema[key]}" for key, sign in LIMITS.items() if key in schema)
+    limits = " ".join(
+        f"{sign}{schema[key]}"
+        for key, sign in LIMITS.items()
+        if key in schema and schema[key] < HUGE
+    )
     return [(f"{word} {limits}".strip(), "")]

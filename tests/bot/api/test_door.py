@@ -201,3 +201,40 @@ def test_the_document_names_every_scope_and_every_member(api: Program):
     for methods in document["paths"].values():
         for operation in methods.values():
             assert operation["summary"] and {"200", "201", "202"} & set(operation["responses"])
+
+
+def test_every_number_asked_for_has_a_bound_that_a_database_takes(api: Program):
+    document = json.loads(api.client.get("/api/v1/openapi.json").data)
+    schemas = document["components"]["schemas"]
+    seen: set[str] = set()
+
+    def unbounded(schema: Any, place: str) -> list[str]:
+        if isinstance(schema, list):
+            return [one for item in schema for one in unbounded(item, place)]
+        if not isinstance(schema, dict):
+            return []
+        name = schema.get("$ref", "").rpartition("/")[2]
+        if name:
+            if name in seen or name.startswith(
+                ("Rule", "Fallback", "Condition", "Action", "Content")
+            ):
+                return []  # members check their own
+            seen.add(name)
+            return unbounded(schemas[name], name)
+        if schema.get("type") == "integer" and "maximum" not in schema and "enum" not in schema:
+            return [place]
+        return [one for key, item in schema.items() for one in unbounded(item, f"{place}.{key}")]
+
+    found = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            asked = [operation["parameters"], operation.get("requestBody", {})]
+            found += unbounded(asked, f"{method} {path}")
+    assert found == []
+
+
+def test_components_have_names_of_their_own(api: Program):
+    document = json.loads(api.client.get("/api/v1/openapi.json").data)
+    assert [
+        name for name in document["components"]["schemas"] if "__" in name or name.endswith("_")
+    ] == []
