@@ -7,12 +7,16 @@ from bot import health, links, logs, runtime, webhook
 from bot.api import wiring as api
 from bot.config import Config
 from bot.console import (
+    accounts,
+    audit,
     entering,
     follower_files,
     follower_page,
     followers,
     frame,
     home,
+    jobs,
+    menus,
     messages,
     people,
     rule_editor,
@@ -42,12 +46,16 @@ CONSOLE = (
     scenes,
     scene_forms,
     scene_pages,
+    menus,
     tokens,
     webhooks,
     rules,
     rule_editor,
     rule_rehearsal,
     rulebooks,
+    accounts,
+    audit,
+    jobs,
 )  # importing an area puts its pages on the console's blueprint
 
 

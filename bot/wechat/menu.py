@@ -117,6 +117,22 @@ def personal_ids(wechat: WeChat) -> list[str]:
     ]
 
 
+def seen_by(wechat: WeChat, open_id: str) -> list[dict[str, Any]]:
+    """The menu the platform shows one follower, in the account file's form; [] where there is none.
+
+    Raises:
+        WeChatError: 65302 not a follower, or the platform did not answer.
+    """
+    try:
+        return from_platform(
+            wechat.call("/cgi-bin/menu/trymatch", {"user_id": open_id}).get("button")
+        )
+    except WeChatError as error:
+        if error.errcode != NO_MENU:
+            raise
+    return []
+
+
 def delete(wechat: WeChat) -> None:
     """Delete the default menu **and every personal one**.
 
