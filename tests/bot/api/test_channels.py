@@ -1,4 +1,4 @@
-"""QR channels and webhooks by API."""
+"""QR channels, menus and webhooks by API."""
 
 import json
 
@@ -7,9 +7,11 @@ import sqlalchemy as sa
 from bot import db, scenes
 from bot.accounts import Account
 from bot.runtime import Runtime
+from bot.tables.accounts import accounts
 from bot.tables.operators import api_requests
 from tests import factories
 from tests.bot.api.conftest import Make, Program
+from tests.bot.stage import ADDRESS, APP_ID, Stage
 
 NEW = {"key": "wb_bio", "name": "微博主页", "group": "微博"}
 URL = "https://shop.example.com/hook"
@@ -85,3 +87,34 @@ def test_a_webhook_never_leads_inside_nor_beyond_the_token(api: Program, program
         403,
         "forbidden",
     )
+
+
+def test_a_menu_is_drafted_compared_scheduled_and_published(
+    api: Program, rt: Runtime, account: Account
+):
+    stage = Stage(rt.clock())
+    with db.writing(rt.engine) as session:
+        who = factories.make_follower(session, account.id, now=rt.clock())
+        session.execute(sa.update(accounts).values(sandbox_url=ADDRESS))
+    rt._gateways[account.id] = (f"{ADDRESS}\n{APP_ID}\n{factories.APP_SECRET}", stage.wechat)
+    menu = [{"name": "领券", "click": "M_COUPON"}, {"name": "商城", "view": "https://example.com/"}]
+    drafted = api.told("PUT", "/menu", {"menu": menu, "version": 0})
+    assert drafted["drafted"] and drafted["unanswered"] == ["M_COUPON"]
+    assert api.refused("PUT", "/menu", {"menu": menu, "version": 0}) == (409, "conflict")
+    wrong = {"menu": [{"name": "x"}], "version": drafted["version"]}
+    assert api.refused("PUT", "/menu", wrong) == (422, "invalid")
+    (change,) = api.told("GET", "/menu/changes")["items"]
+    assert change == {"tag": None, "before": None, "after": menu}
+    assert api.told("GET", f"/menu/preview?follower={who}")["menu"] == menu
+    later = {"at": "2025-03-04T09:00:00+08:00", "version": drafted["version"]}
+    scheduled = api.told("POST", "/menu/schedule", later)
+    assert scheduled["publish_at"] == "2025-03-04T09:00:00+08:00"
+    cancelled = api.told("POST", "/menu/cancel", {"version": scheduled["version"]})
+    published = api.told("POST", "/menu/publish", {"version": cancelled["version"]})
+    assert published["published"]["menu"] == menu and not published["drafted"]
+    assert "menu/create" in stage.calls
+    assert api.told("GET", "/menu/changes")["items"] == []
+    taps = api.told("GET", "/menu/taps")
+    assert [one["key"] for one in taps["items"]] == ["M_COUPON", "https://example.com/"]
+    assert api.refused("GET", "/menu/taps?first=2020-01-01") == (422, "invalid")
+    assert api.refused("GET", "/menu/preview?follower=99") == (404, "not-found")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from bot import (
     db,
     drafts,
     followers,
+    menu_drafts,
     rights,
     rule_trials,
     rulebook,
@@ -32,11 +34,15 @@ from bot.clock import Clock
 from bot.config import Config
 from bot.kept import DatabaseStore
 from bot.runtime import Runtime
+from bot.sandbox.app import create_app as sandbox
+from bot.sandbox.inprocess import mount
+from bot.sandbox.platform import Platform
 from bot.tables.inbox import inbound
 from tests import databases, factories
 
 assert wiring.AREAS  # importing them fills the table
 EXAMPLES = 6
+PLATFORM = "http://sandbox.test"
 # what the seeded installation has, so that most requests reach something
 KNOWN: dict[str, Any] = {
     "slug": {"type": "string", "enum": ["muyan"]},
@@ -78,7 +84,7 @@ def seed(rt: Runtime) -> str:
     """A brand with a bit of everything; a token that may do anything."""
     now = rt.clock()
     with db.writing(rt.engine) as session:
-        account_id = factories.make_account(session, now=now)
+        account_id = factories.make_account(session, now=now, sandbox_url=PLATFORM)
         ids = factories.make_followers(session, account_id, 5, now=now)
         tags.add(session, account_id, ids[0], ["微博来源", "喜欢互动"], "import", now)
         for number, follower_id in enumerate(ids, 1):
@@ -106,6 +112,8 @@ def seed(rt: Runtime) -> str:
             rulebook.publish(session, account_id, body, by="Ann", note=note, now=now)
         draft = rulebook.draft_body(session, account_id)
         rule_trials.begin(session, account_id, draft, 10, by="Ann", now=now)
+        menu = [{"name": "领券", "click": "M_COUPON"}]
+        menu_drafts.save(session, account_id, menu, [], seen=0, by="Ann")
         url = "https://shop.example.com/"
         webhooks.create(
             session, account_id, url, ["scan"], now, by="Ann", secret_key=factories.SECRET_KEY
@@ -124,7 +132,12 @@ def asked(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     )
     clock = Clock(frozen_at=factories.at("2025-03-03 09:00"))
     writer = db.GroupWriter(engine)
-    rt = Runtime(config, engine, writer, clock, DatabaseStore(engine, clock))
+    platform = Platform(":memory:", clock)
+    platform.add_account(factories.APP_ID, factories.APP_SECRET, factories.TOKEN, factories.AES_KEY)
+    http = requests.Session()
+    mount(http, PLATFORM, sandbox(platform))
+    store = DatabaseStore(engine, clock)
+    rt = Runtime(config, engine, writer, clock, store, http=lambda: http)
     token = seed(rt)
     app = create_app(config, rt)
     seen: dict[str, set[int]] = {}
