@@ -224,8 +224,8 @@ def _page(here: Here, editing: Editing, status: int = 200) -> Any:
     shown = {
         "editing": editing,
         "body": editing.body,
-        "whens": rule_forms.draw_parts("when", editing.body.get("when"), problems, names),
-        "thens": rule_forms.draw_parts("then", editing.body.get("then"), problems, names),
+        "whens": rule_forms.draw_parts("when", editing.body.get("when") or (), problems, names),
+        "thens": rule_forms.draw_parts("then", editing.body.get("then") or (), problems, names),
         "active_fields": rule_forms.draw_active(editing.body, problems),
         "when_choices": rule_forms.choices("when"),
         "then_choices": rule_forms.choices("then"),

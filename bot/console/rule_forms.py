@@ -133,7 +133,7 @@ def missing_files(body: Any, known: frozenset[tuple[str, str]]) -> list[tuple[st
 
 def merged(mine: Json, theirs: Json, differences: Iterable[Difference], taken: set[str]) -> Json:
     """My rule with theirs at the places that were chosen. ``differences`` are from theirs to mine."""
-    found = _copied(mine)
+    found: Json = _copied(mine)
     # from the back, so that a part that goes does not move those before it
     for one in reversed(list(differences)):
         if one.place in taken:

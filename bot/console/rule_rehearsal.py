@@ -1,6 +1,6 @@
 """The live test box 实时测试: which rule would answer a made-up push, its reply, its tags, and why no other did."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from flask import render_template, request
@@ -10,7 +10,7 @@ from flask_babel import lazy_gettext as _l
 from bot import db, drafts, follower_search, followers, rehearsal, rulebook
 from bot.console import known_names, rule_forms, rule_words, words
 from bot.console.access import Here, by_htmx, page
-from bot.console.telling import beside
+from bot.console.telling import beside, told
 from bot.db import Session
 from bot.errors import Invalid
 from bot.rehearsal import Outcome, Situation
@@ -40,7 +40,7 @@ def rule_test(here: Here) -> Any:
             try:
                 shown |= _tried(session, here, given)
             except Invalid as problem:
-                shown["errors"] = beside(problem)
+                shown["errors"] = _errors(problem)
                 status = 422
         if by_htmx():
             return render_template("rules/_trial.html", **shown), status
@@ -68,14 +68,15 @@ def _tried(session: Session, here: Here, given: Any) -> dict[str, Any]:
     )
     facts = rehearsal.facts_of(session, here.account, situation)
     asked = given.get("test:against", "draft")
-    outcome = rehearsal.play(session, here.account, _rules(session, here, asked, given), facts)
+    rules = _rules(session, here, asked, given)
+    outcome = rehearsal.play(session, here.account, rules, facts)
     follower = followers.by_id(session, here.account.id, facts.follower_id)
     return {
         "outcome": outcome,
         "said": _said(situation),
         "follower": here.open_id(follower.open_id) if follower is not None else "",
         "winner": outcome.decision.rules,
-        "steps": _steps(outcome),
+        "steps": _steps(outcome, rules),
         "more": max(0, len(outcome.steps) - MOST_STEPS),
     }
 
@@ -113,29 +114,28 @@ def _with_typed(
     return {**body, "rules": listed}
 
 
-def _steps(outcome: Outcome) -> list[dict[str, str]]:
-    """The winners first to be found: every rule in order, with its reason."""
-    ended = outcome.decision.rules[-1] if outcome.decision.rules else ""
-    found = [
-        {
-            "rule": step["rule"],
-            "won": "yes" if step["rule"] in outcome.decision.rules else "",
-            "met": "yes" if step["outcome"] == MATCHED else "",
-            "why": rule_words.reason(step, ended),
-        }
-        for step in outcome.steps
-    ]
-    told = [step for step in found if step["met"]]
-    return found if len(found) <= MOST_STEPS else _shortened(found, told)
+def _errors(problem: Invalid) -> dict[str, str]:
+    """A problem of the rule that is being typed says where it is."""
+    if not problem.field.startswith("form."):
+        return dict(beside(problem))
+    where = rule_words.place(problem.field.removeprefix("form."))
+    return {"form": f"{where}：{told(problem.message)}"}
 
 
-def _shortened(
-    found: Sequence[dict[str, str]], told: Sequence[dict[str, str]]
-) -> list[dict[str, str]]:
-    """Of very many rules those whose conditions hold, and the first of the others."""
-    others = [step for step in found if not step["met"]]
-    kept = {id(step) for step in [*told, *others[: max(0, MOST_STEPS - len(told))]]}
-    return [step for step in found if id(step) in kept][:MOST_STEPS]
+def _steps(outcome: Outcome, rulebook: Rulebook) -> list[dict[str, Any]]:
+    """Rules in order, each with its reason: of very many those whose conditions hold, and the first others."""
+    winners = outcome.decision.rules
+    met = [step["outcome"] == MATCHED for step in outcome.steps]
+    room = max(0, MOST_STEPS - sum(met))
+    found: list[dict[str, Any]] = []
+    for step, rule, matched in zip(outcome.steps, rulebook.rules, met, strict=False):
+        if not matched and room == 0:
+            continue
+        room -= not matched
+        why = rule_words.reason(step, winners[-1] if winners else "", rule)
+        won = matched and step["rule"] in winners
+        found.append({"rule": step["rule"], "won": won, "why": why})
+    return found[:MOST_STEPS]
 
 
 def _said(situation: Situation) -> str:

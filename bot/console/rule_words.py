@@ -12,9 +12,9 @@ from bot.console.look import language
 from bot.console.shapes import params_of
 from bot.registry import members
 from rules.engine import MATCHED, Step
-from rules.model import ACTIONS, CONDITIONS
+from rules.model import ACTIONS, CONDITIONS, Rule
 
-LONGEST = 60  # characters of one value in a line
+LONGEST = 40  # characters of one value in a line
 SHOWN = 5  # of a list of values
 # the official console's names for what begins a reply, by the condition that asks for it
 SORTS: Mapping[str, tuple[Any, frozenset[str]]] = {
@@ -27,6 +27,8 @@ SORTS: Mapping[str, tuple[Any, frozenset[str]]] = {
     "menu": (_l("菜单回复"), frozenset({"menu_key"})),
     "other": (_l("其他"), frozenset()),
 }
+# two parameters that belong together
+_BETWEEN = {("from", "until"): "–", ("name", "value"): " = ", ("name", "is"): " = "}
 WHY = {
     "disabled": _l("规则已停用"),
     "active": _l("不在生效时间"),
@@ -67,13 +69,17 @@ def short(value: Any) -> str:
         kind = next(iter(value), "")
         if len(value) == 1 and kind in ("text", *words.REPLY) and kind != "hand_over":
             return _cut(words.replied(value) if kind == "text" else _material(kind, value[kind]))
-        return "、".join(filter(None, (short(one) for one in value.values())))
+        said = [short(one) for one in value.values()]
+        between = _BETWEEN.get(tuple(value))
+        return between.join(said) if between else "、".join(filter(None, said))
     if isinstance(value, list | tuple):
         listed = [short(one) for one in value[:SHOWN]]
         more = len(value) - SHOWN
         return "、".join(listed) + (_(" 等 %(count)s 个", count=len(value)) if more > 0 else "")
     if isinstance(value, bool):
-        return _("是") if value else _("否")
+        return str(_("是") if value else _("否"))
+    if isinstance(value, float):
+        return f"{value:g}"
     return _cut(words.KIND.get(value, str(value)) if value is not None else "")
 
 
@@ -98,17 +104,22 @@ def place(path: str) -> str:
     return " · ".join(found)
 
 
-def reason(step: Step, winner: str) -> str:
+def reason(step: Step, winner: str, rule: Rule) -> str:
     """Why a rule answered or did not, in a sentence. ``winner`` is the rule that ended the walk."""
     if step["outcome"] == MATCHED:
         met = "、".join(member_label(CONDITIONS, name) for name in step["why"].split(", ") if name)
         if step.get("reached", True):
-            return _("命中：%(met)s", met=met) if met else _("命中：没有条件")
-        return _("条件都符合，但排在前面的「%(rule)s」已经回复", rule=winner)
+            return str(_("命中：%(met)s", met=met) if met else _("命中：没有条件"))
+        return str(_("条件都符合，但排在前面的「%(rule)s」已经回复", rule=winner))
     why = step["why"]
     if why in WHY:
         return str(WHY[why])
-    return _("不符合：%(name)s", name=member_label(CONDITIONS, why))
+    asked = next((part.params for part in rule.when if part.name == why), None)
+    said = short(asked.model_dump(mode="json", by_alias=True, exclude_none=True)) if asked else ""
+    name = member_label(CONDITIONS, why)
+    if not said:
+        return str(_("不符合：%(name)s", name=name))
+    return str(_("不符合：%(name)s（%(asked)s）", name=name, asked=said))
 
 
 def _parts(folder: str, listed: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

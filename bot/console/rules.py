@@ -15,14 +15,13 @@ from bot import db, drafts, rule_hits, rulebook
 from bot.clock import day_of
 from bot.console import rule_words
 from bot.console.access import Here, by_htmx, confirm, done, missing, page
-from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file
+from bot.console.lists import PAGE_SIZE, Asked, Column, Filter, Listing, asked, csv_file
 from bot.db import Session
 from bot.drafts import Draft
 from bot.errors import Invalid
 from bot.rule_hits import Hits
 from rules.diff import ADDED, CHANGED, MOVED, REMOVED, Change
 
-PAGE_SIZE = 50
 COLUMNS = (
     Column("place", _l("顺序"), number=True),
     Column("name", _l("规则")),

@@ -63,6 +63,6 @@ document.addEventListener("click", (event) => {
 function draw(part) {
   for (const area of part.querySelectorAll("textarea[data-names]")) choose(area);
 }
-document.addEventListener("htmx:afterSwap", (event) => draw(event.detail.target));
-document.addEventListener("htmx:oobAfterSwap", (event) => draw(event.detail.target));
+// what was swapped in took the target's place, so the whole page is looked at
+document.addEventListener("htmx:afterSwap", () => draw(document));
 draw(document);

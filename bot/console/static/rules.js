@@ -4,6 +4,7 @@ const rows = document.getElementById("rules");
 function post(order) {
   const version = document.getElementById("order-version");
   window.htmx.ajax("POST", rows.dataset.order, {
+    source: version,
     target: "#order-version",
     swap: "outerHTML",
     values: { order: order.join(","), version: version.value },
@@ -24,9 +25,9 @@ if (rows) {
   }
   // at the end of a page the server moves the rule to the next one
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-step]");
+    const button = event.target.closest("button[name=step]");
     const row = button?.closest("tr[data-id]");
-    const up = button?.dataset.step === "up";
+    const up = button?.value.startsWith("up:");
     const other = up ? row?.previousElementSibling : row?.nextElementSibling;
     if (!row || !other?.dataset.id) return;
     event.preventDefault();
@@ -37,9 +38,19 @@ if (rows) {
   });
 }
 
+// a switch is posted by itself: the list stays where it is
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[role=switch]");
+  if (!button) return;
+  event.preventDefault();
+  const values = { on: button.value };
+  window.htmx.ajax("POST", button.formAction, { source: button, target: button, swap: "outerHTML", values });
+});
+
 function sortable(part) {
   if (!window.Sortable) return;
   for (const list of part.querySelectorAll("[data-parts]")) {
+    if (window.Sortable.get(list)) continue;
     window.Sortable.create(list, { handle: "[data-grip]", animation: 120, draggable: "[data-part]" });
   }
 }
