@@ -76,6 +76,7 @@ _FINISH = Prepared(
         trace=sa.bindparam("why"),
         reply=sa.bindparam("content"),
         milliseconds=sa.bindparam("took"),
+        unmatched=sa.bindparam("nobody"),
     )
 )
 
@@ -119,8 +120,9 @@ def finish(
     trace: Json | None,
     reply: Json | None,
     milliseconds: float,
+    unmatched: bool = False,
 ) -> None:
-    """Store what was decided about a push and what was answered."""
+    """Store what was decided about a push and what was answered. ``unmatched``: a text, and no rule had an answer."""
     _FINISH.run(
         session,
         {
@@ -132,6 +134,7 @@ def finish(
             "why": trace,
             "content": reply,
             "took": milliseconds,
+            "nobody": unmatched or None,
         },
     )
 
@@ -192,6 +195,17 @@ def latest(session: Session, account_id: int, limit: int = 20) -> Sequence[sa.Ro
         .order_by(inbound.c.id.desc())
         .limit(limit)
     ).all()
+
+
+def last_push_at(session: Session, account_id: int) -> datetime | None:
+    """When the platform last pushed anything for an account."""
+    found: datetime | None = session.execute(
+        sa.select(inbound.c.received_at)
+        .where(inbound.c.account_id == account_id)
+        .order_by(inbound.c.id.desc())
+        .limit(1)
+    ).scalar()
+    return found
 
 
 def prune(session: Session, before: datetime, limit: int) -> int:

@@ -72,11 +72,13 @@ def handle(runtime: Runtime, session: Session, push: Push) -> inbox.Json | None:
     reply: inbox.Json | None = None
     trace: inbox.Json | None = None
     matched: tuple[str, ...] = ()
+    unmatched = False
     if isinstance(outcome, Handled):
         reply, trace = outcome.reply, {"handled": outcome.why}
     elif outcome is not None:
         decision = decide(rulebook, outcome)
         matched, trace = decision.rules, dict(decision.trace)
+        unmatched = outcome.kind == "text" and not matched and not outcome.handed_over
         reply, notes = effects.carry_out(session, push, outcome, decision)
         if notes:
             trace["notes"] = notes
@@ -93,6 +95,7 @@ def handle(runtime: Runtime, session: Session, push: Push) -> inbox.Json | None:
         trace=trace,
         reply=reply,
         milliseconds=(clock.tick_seconds() - started) * 1000,
+        unmatched=unmatched,
     )
     return reply
 

@@ -2,6 +2,7 @@
 
 import secrets
 import string
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +17,15 @@ from bot import accounts, db
 from bot.as_code import apply as as_code
 from bot.db import Session
 from bot.demo.population import Person, people
+from bot.demo.questions import Question, questions
 from bot.errors import Refused
 from bot.runtime import Runtime
 from bot.tables.events import events
 from bot.tables.followers import follower_tags, followers, tags
+from bot.tables.inbox import inbound
+from rules.effects import Reply
+from rules.engine import decide
+from rules.facts import Facts
 
 SLUG, APP_ID, ORIGINAL_ID = "muyan", "wxdemo0muyan000001", "gh_demomuyan01"
 BRAND = Path(__file__).with_name("brand.yaml")
@@ -66,6 +72,7 @@ def load(stage: Stage, size: str, now: datetime) -> int:
     1. The account, with fresh secrets, on the sandbox and here.
     2. Rules, tags, codes, segments and menus from ``brand.yaml``, like any account file.
     3. Followers on the sandbox, and what the installation would know of their past 90 days.
+    4. What some of them asked that no rule answered.
 
     Raises:
         Refused: the sandbox or the file refuses.
@@ -103,7 +110,9 @@ def load(stage: Stage, size: str, now: datetime) -> int:
             **given,
         )
         apply_file(session, stage.rt, BRAND.read_bytes(), now)
-        _write_people(session, account_id, everybody, now)
+        asked = list(questions(everybody, SIZES[size], now, QUIET))
+        ids = _write_people(session, account_id, everybody, asked, now)
+        _write_questions(session, stage.rt, account_id, asked, ids)
     return len(everybody)
 
 
@@ -150,10 +159,19 @@ def _on_platform(person: Person) -> dict[str, Any]:
 
 
 def _write_people(
-    session: Session, account_id: int, everybody: list[Person], now: datetime
-) -> None:
+    session: Session,
+    account_id: int,
+    everybody: list[Person],
+    asked: list[Question],
+    now: datetime,
+) -> dict[str, int]:
+    """Followers with their tags and events; their ids by OpenID."""
+    wrote: dict[str, list[datetime]] = defaultdict(list)
+    for question in asked:
+        wrote[question.open_id].append(question.at)
     session.execute(
-        sa.insert(followers), [_follower(account_id, person, now) for person in everybody]
+        sa.insert(followers),
+        [_follower(account_id, person, wrote[person.open_id], now) for person in everybody],
     )
     found = session.execute(
         sa.select(followers.c.open_id, followers.c.id).where(followers.c.account_id == account_id)
@@ -182,14 +200,70 @@ def _write_people(
         if _wrote(person, now)
     ]
     session.execute(sa.insert(events), past)
+    return ids
+
+
+def _write_questions(
+    session: Session, rt: Runtime, account_id: int, asked: list[Question], ids: dict[str, int]
+) -> None:
+    """Pushes that the brand's rules decided as they would have at the time; all of them fell to the fallback."""
+    rulebook = rt.rulebooks.current(session, account_id)
+    rows = []
+    for number, question in enumerate(sorted(asked, key=lambda question: question.at)):
+        key = f"{account_id}:demo:{number}"
+        facts = Facts(key, "text", question.at, ids[question.open_id], text=question.text)
+        decision = decide(rulebook, facts)
+        rows.append(
+            {
+                "account_id": account_id,
+                "dedupe_key": key,
+                "follower_id": facts.follower_id,
+                "kind": "text",
+                "message": {
+                    "kind": "text",
+                    "open_id": question.open_id,
+                    "to": ORIGINAL_ID,
+                    "sent_at": question.at.isoformat(),
+                    "fields": {"Content": question.text},
+                },
+                "sent_at": question.at,
+                "received_at": question.at,
+                "status": "done",
+                "facts": facts.to_json(),
+                "rulebook_number": rulebook.number,
+                "rules": list(decision.rules),
+                "trace": dict(decision.trace),
+                "reply": decision.effects[0].content
+                if decision.effects and isinstance(decision.effects[0], Reply)
+                else None,
+                "milliseconds": 1.0,
+                "unmatched": not decision.rules or None,
+            }
+        )
+    session.execute(sa.insert(inbound), rows)
+    session.execute(
+        sa.insert(events),
+        [
+            {
+                "account_id": account_id,
+                "follower_id": ids[question.open_id],
+                "kind": "message",
+                "key": "text",
+                "at": question.at,
+            }
+            for question in asked
+        ],
+    )
 
 
 def _wrote(person: Person, now: datetime) -> bool:
     return person.wrote_at is not None and person.wrote_at < now - QUIET
 
 
-def _follower(account_id: int, person: Person, now: datetime) -> dict[str, Any]:
-    wrote = _wrote(person, now)
+def _follower(
+    account_id: int, person: Person, asked: list[datetime], now: datetime
+) -> dict[str, Any]:
+    written = [*asked, *([person.wrote_at] if _wrote(person, now) and person.wrote_at else [])]
     source = person.scene or "ADD_SCENE_SEARCH"
     return {
         "account_id": account_id,
@@ -197,12 +271,12 @@ def _follower(account_id: int, person: Person, now: datetime) -> dict[str, Any]:
         "subscribed": True,
         "subscribed_at": person.followed_at,
         "first_seen_at": person.followed_at,
-        "last_active_at": person.wrote_at if wrote else person.followed_at,
+        "last_active_at": max(written, default=person.followed_at),
         "first_source": source,
         "first_scene": person.scene or None,
         "last_scene": person.scene or None,
         "fields": {},
-        "messages": int(wrote),
+        "messages": len(written),
         "tester": False,
     }
 
