@@ -12,28 +12,12 @@ from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.secrets import seal, unseal
 from bot.tables.accounts import accounts
+from bot.tables.outbox import outbox
 
 # parts of our own addresses: an account of this name could not be told from them
-RESERVED = frozenset(
-    [
-        "login",
-        "logout",
-        "static",
-        "system",
-        "me",
-        "api",
-        "new",
-        "_",
-        "console",
-        "healthz",
-        "readyz",
-        "metrics",
-        "callback",
-        "l",
-        "oauth",
-        "work",
-    ]
-)
+_WORDS = """login logout static system me api new _ console healthz readyz metrics callback l oauth
+work"""
+RESERVED = frozenset(_WORDS.split())
 OPT_OUT_WORDS = ("退订", "TD")
 OPT_IN_WORDS = ("订阅",)
 APPROVE_ABOVE = 1000  # recipients above which a second operator must approve
@@ -66,7 +50,6 @@ class Account:
     stopped: bool = False
     stopped_reason: str | None = None
     opening_stated: bool = False
-    last_push_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -236,6 +219,15 @@ def go(session: Session, account_id: int) -> None:
     )
 
 
+def waiting_sends(session: Session, account_id: int) -> int:
+    """How many messages of an account wait in the outbox."""
+    return session.execute(
+        sa.select(sa.func.count())
+        .select_from(outbox)
+        .where(outbox.c.status == "waiting", outbox.c.account_id == account_id)
+    ).scalar_one()
+
+
 def forbid(session: Session, account_id: int, feature: str) -> None:
     """Remember that the platform does not grant this account a feature (errcode 48001)."""
     rights = dict(
@@ -286,5 +278,4 @@ def _account(row: Any) -> Account:
         stopped=row.stopped_at is not None,
         stopped_reason=row.stopped_reason,
         opening_stated=row.opening_stated_at is not None,
-        last_push_at=row.last_push_at,
     )

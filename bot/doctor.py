@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import accounts, db, jobs, migrate, overview
+from bot import accounts, db, inbox, jobs, migrate, overview
 from bot.accounts import Account
 from bot.campaigns import definitions, external_sends
 from bot.config import Config, sqlite_path
@@ -211,15 +211,14 @@ def _account(session: Session, account: Account, config: Config, now: datetime) 
 def _traffic(session: Session, account: Account, now: datetime) -> list[Finding]:
     slug = account.slug
     found = []
-    row = session.execute(
-        sa.select(accounts_table.c.last_push_at, accounts_table.c.created_at).where(
-            accounts_table.c.id == account.id
-        )
-    ).one()
-    if now - (row.last_push_at or row.created_at) > SILENT:
+    created_at = session.execute(
+        sa.select(accounts_table.c.created_at).where(accounts_table.c.id == account.id)
+    ).scalar_one()
+    last_push_at = inbox.last_push_at(session, account.id)
+    if now - (last_push_at or created_at) > SILENT:
         found.append(
             Finding(
-                "wrong" if row.last_push_at else "note",
+                "wrong" if last_push_at else "note",
                 f"{slug}: callback",
                 f"超过 24 小时没有收到推送；检查平台上的服务器配置，再运行 qunfen account check {slug}",
                 "no push for over 24 hours: look at the platform's settings, then run "

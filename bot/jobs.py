@@ -6,7 +6,7 @@ Who runs the jobs (threads of this process, or workers on many machines) only ca
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,6 +30,7 @@ LONGEST_WAIT = timedelta(hours=1)
 KEEP_DONE = timedelta(days=7)
 PRUNE_LIMIT = 5000  # rows a transaction, so that pushes never wait long for SQLite's one writer
 ERROR_CHARACTERS = 1000
+LISTED = 50  # jobs a page
 
 log = logs.get()
 
@@ -176,6 +177,33 @@ def look(session: Session, account_id: int, job_id: int) -> Looked | None:
     return Looked(row.name, row.state, told.get("done", 0), told.get("total", 0), row.error or "")
 
 
+def listed(
+    session: Session,
+    account_id: int | None,
+    *,
+    state: str = "",
+    name: Sequence[str] | None = None,
+    before: int = 0,
+) -> list[Any]:
+    """Jobs, the newest first, older than the job ``before``: up to LISTED rows and one more where there are more.
+
+    ``account_id`` None: every account's and the installation's own. ``name``: one of these names.
+    """
+    rows = sa.select(jobs).where(*_of(account_id, state, name))
+    if before:
+        rows = rows.where(jobs.c.id < before)
+    return list(session.execute(rows.order_by(jobs.c.id.desc()).limit(LISTED + 1)).all())
+
+
+def count(
+    session: Session, account_id: int | None, *, state: str = "", name: Sequence[str] | None = None
+) -> int:
+    """How many jobs ``listed`` goes through."""
+    return session.execute(
+        sa.select(sa.func.count()).select_from(jobs).where(*_of(account_id, state, name))
+    ).scalar_one()
+
+
 def open_arguments(
     session: Session, name: str, account_id: int | None = None
 ) -> list[Mapping[str, Any]]:
@@ -241,6 +269,19 @@ def wait_after(tries: int) -> timedelta:
     """How long to wait after the n-th failed try: 10 s, 20 s, 40 s … at most an hour."""
     doublings = min(max(tries - 1, 0), MOST_DOUBLINGS)
     return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
+
+
+def _of(
+    account_id: int | None, state: str, name: Sequence[str] | None
+) -> list[sa.ColumnElement[bool]]:
+    clauses: list[sa.ColumnElement[bool]] = []
+    if account_id is not None:
+        clauses.append(jobs.c.account_id == account_id)
+    if state:
+        clauses.append(jobs.c.state == state)
+    if name is not None:
+        clauses.append(jobs.c.name.in_(list(name)))
+    return clauses
 
 
 def _claim(engine: Engine, now: datetime, owner: str) -> Any:

@@ -65,6 +65,7 @@ SYSTEM_PAGES = (
     Entry("accounts_list", _l("公众号"), "building"),
     Entry("operators_list", _l("成员与角色"), "person-badge"),
     Entry("system_audit", _l("全部审计日志"), "journal-text"),
+    Entry("system_jobs", _l("全部后台任务"), "clock-history"),
 )
 
 
