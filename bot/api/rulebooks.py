@@ -15,6 +15,7 @@ from bot.tables.rulebooks import rulebooks as table
 from rules.diff import Change, diff
 
 area = Area("rulebooks", "Rulebooks · 规则集")
+MOST_CHANGES = 200  # that an audit entry names
 Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -106,6 +107,7 @@ def rulebook_restore(call: Call, session: Session, number: Number, body: Note) -
 
 
 def _publish(call: Call, session: Session, body: Json, note: str, action: str) -> Published:
+    changes = [[one.kind, one.name] for one in drafts.changes(session, call.account.id)]
     before = rulebook.head(session, call.account.id)
     number = rulebook.publish(session, call.account.id, body, by=call.by, note=note, now=call.now)
     call.audit(
@@ -113,7 +115,7 @@ def _publish(call: Call, session: Session, body: Json, note: str, action: str) -
         action,
         f"rulebook:{number}",
         before={"number": before},
-        after={"number": number, "note": note},
+        after={"number": number, "note": note, "changes": changes[:MOST_CHANGES]},
     )
     return Published(
         number=number, published_at=call.now, published_by=call.by, note=note, in_force=True

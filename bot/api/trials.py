@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bot import rehearsal, rule_trials, rulebook
+from bot import rehearsal, rule_trials, rulebook, scenes, tag_families
 from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
@@ -131,7 +131,11 @@ def rule_check(call: Call) -> Checked:
     """Rules of the draft that hide, cross or can never answer, each with a push that proves it."""
     with reading(call.rt.engine) as session:
         body = rulebook.draft_body(session, call.account.id)
-    found_ = overlap.find(load(body), now=call.now)
+        known = {
+            "tag": [tag.name for tag in tag_families.every(session, call.account.id)],
+            "scene": [scene.key for scene in scenes.every(session, call.account.id)],
+        }
+    found_ = overlap.find(load(body), now=call.now, known=known)
     return Checked(items=[FindingTold(**one.to_json()) for one in found_])
 
 

@@ -17,6 +17,7 @@ from bot.api import (
     scenes,
     tags,
     trials,
+    unmatched,
     webhooks,
 )
 
@@ -26,6 +27,7 @@ AREAS = (
     rules,
     trials,
     rulebooks,
+    unmatched,
     menus,
     scenes,
     followers,

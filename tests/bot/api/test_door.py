@@ -29,6 +29,7 @@ def test_a_token_says_who_it_is(program: Make, account: Account):
     assert told["accounts"] == ["muyan"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Basic cWY6", "Bearer qf_" + "x" * 40, "Bearer qf_é"]
 )
@@ -39,6 +40,7 @@ def test_without_a_valid_token_nothing_is_answered(api: Program, header: str):
     assert answer.content_type == "application/problem+json"
 
 
+@pytest.mark.sqlite
 def test_a_missing_scope_is_named(program: Make):
     answer = program("tags.read").post("/stop", {"reason": "x"})
     assert answer.status_code == 403
@@ -56,6 +58,7 @@ def test_another_brand_does_not_exist_for_the_token(
     assert program().told("GET", "")["slug"] == "muyan"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
@@ -73,6 +76,7 @@ def test_what_does_not_exist_is_said_as_a_problem(
         assert api(method, path).headers["Allow"] == "POST"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("body", "kind", "expected"),
     [
@@ -99,6 +103,7 @@ def test_a_body_that_cannot_be_used_is_refused(api: Program, body: bytes, kind: 
     assert answer.json is not None and answer.json["type"].endswith(f"problem-{expected}")
 
 
+@pytest.mark.sqlite
 def test_an_error_names_its_place_in_both_languages(api: Program):
     english = api.post("/stop", {}).json
     assert english["errors"] == [{"place": "reason", "message": "Field required"}]
@@ -108,6 +113,7 @@ def test_an_error_names_its_place_in_both_languages(api: Program):
     assert chinese["errors"][0]["message"] != "Field required"
 
 
+@pytest.mark.sqlite
 def test_only_json_is_answered(api: Program):
     assert api("GET", "", Accept="text/html").status_code == 406
     assert api("GET", "", Accept="text/html, */*;q=0.1").status_code == 200
@@ -176,6 +182,7 @@ def test_without_a_database_programs_are_told_to_wait(
     assert api.token not in answer.get_data(as_text=True)
 
 
+@pytest.mark.sqlite
 def test_no_cookie_is_set_and_nothing_is_cached(api: Program):
     headers = api.get("").headers
     assert "Set-Cookie" not in headers
@@ -183,6 +190,7 @@ def test_no_cookie_is_set_and_nothing_is_cached(api: Program):
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.sqlite
 def test_the_documentation_needs_no_token_no_script_and_no_other_host(api: Program):
     for language in ("zh", "en"):
         page = api.client.get("/api/v1/docs", headers={"Accept-Language": language})
@@ -194,6 +202,7 @@ def test_the_documentation_needs_no_token_no_script_and_no_other_host(api: Progr
     assert api.client.post("/api/v1/docs").status_code == 405
 
 
+@pytest.mark.sqlite
 def test_the_document_names_every_scope_and_every_member(api: Program):
     document = json.loads(api.client.get("/api/v1/openapi.json").data)
     assert document["openapi"] == "3.1.0"
@@ -203,6 +212,7 @@ def test_the_document_names_every_scope_and_every_member(api: Program):
             assert operation["summary"] and {"200", "201", "202"} & set(operation["responses"])
 
 
+@pytest.mark.sqlite
 def test_every_number_asked_for_has_a_bound_that_a_database_takes(api: Program):
     document = json.loads(api.client.get("/api/v1/openapi.json").data)
     schemas = document["components"]["schemas"]
@@ -233,6 +243,7 @@ def test_every_number_asked_for_has_a_bound_that_a_database_takes(api: Program):
     assert found == []
 
 
+@pytest.mark.sqlite
 def test_components_have_names_of_their_own(api: Program):
     document = json.loads(api.client.get("/api/v1/openapi.json").data)
     assert [

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from bot import db
 from bot.accounts import Account
 from bot.runtime import Runtime
+from bot.tables.inbox import inbound
 from bot.workers import run_due
+from tests import factories
 from tests.bot.api.conftest import Make, Program
 
 
@@ -148,6 +151,7 @@ def test_a_dry_run_is_done_by_a_job(api: Program, rt: Runtime):
     assert api.refused("GET", "/dry-runs/99") == (404, "not-found")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("method", "path", "body", "scope"),
     [
@@ -173,3 +177,35 @@ def test_another_brands_rule_does_not_exist(api: Program, other: Account, rt: Ru
         ("PUT", {"rule": rule("x", "x"), "version": 1}),
     ):
         assert api.refused(method, f"/rules/{made['id']}", body) == (404, "not-found")
+
+
+def test_what_nobody_answered_becomes_a_draft(api: Program, rt: Runtime, account: Account):
+    with db.writing(rt.engine) as session:
+        for number in range(3):
+            who = factories.make_follower(session, account.id, number, now=rt.clock())
+            facts = {
+                "push_key": f"k{number}",
+                "kind": "text",
+                "at": rt.clock().isoformat(),
+                "text": "发货时间",
+            }
+            session.execute(
+                inbound.insert().values(
+                    account_id=account.id, follower_id=who, dedupe_key=f"k{number}", kind="text",
+                    message={}, sent_at=rt.clock(), received_at=rt.clock(), status="done",
+                    facts=facts, trace={"steps": []}, rules=[], unmatched=True,
+                )
+            )  # fmt: skip
+    told = api.told("GET", "/unmatched")
+    assert told["messages"] == 3 and told["items"][0]["people"] == 3
+    words = {"words": told["items"][0]["words"]}
+    assert api.told("POST", "/unmatched/coverage", words)["messages"] == 3
+    made = api.told("POST", "/unmatched/draft", words, 201)
+    assert not api.told("GET", f"/rules/{made['rule']}")["enabled"]
+    (word,) = api.told("POST", "/unmatched/ignore", {"words": told["items"][0]["topics"][:1]})[
+        "words"
+    ]
+    assert api.told("GET", "/unmatched")["items"] == []
+    assert api.told("GET", "/unmatched/ignored")["items"][0]["word"] == word
+    assert api.told("POST", "/unmatched/notice", {"word": word}) == {"words": [word]}
+    assert api.refused("POST", "/unmatched/notice", {"word": word}) == (404, "not-found")

@@ -41,7 +41,7 @@ from bot.tables.inbox import inbound
 from tests import databases, factories
 
 assert wiring.AREAS  # importing them fills the table
-EXAMPLES = 6
+EXAMPLES = 4
 PLATFORM = "http://sandbox.test"
 # what the seeded installation has, so that most requests reach something
 KNOWN: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import sqlalchemy as sa
 
 from bot import db, tokens
@@ -9,6 +10,7 @@ from bot.tables.operators import api_tokens, audit
 from tests.bot.console import pages
 
 NEW = "/console/muyan/tokens/new"
+pytestmark = pytest.mark.sqlite  # the same queries run on both databases in their own tests
 
 
 def create(browser, **values):

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import sqlalchemy as sa
 
 from bot import db, scheduler, webhooks
@@ -10,6 +11,7 @@ from tests.bot.console import pages
 
 HERE = "/console/muyan/webhooks"
 URL = "https://shop.example.com/hook"
+pytestmark = pytest.mark.sqlite  # the same queries run on both databases in their own tests
 
 
 def secret_in(answer):
