@@ -154,7 +154,7 @@ def _offered(session: Session, here: Here) -> list[tuple[int, str]]:
     """(id, words) of followers; whole OpenIDs are searched only by who may see them."""
     query = request.args.get("q", "").strip()[:100]
     try:
-        wanted = follower_search.Wanted(query=query, status="all")
+        wanted = follower_search.Wanted(query=query)
         ids = follower_search.walk(
             session,
             here.account.id,
