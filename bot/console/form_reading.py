@@ -94,6 +94,8 @@ def _read_plain(shape: Shape, form: Form, name: str) -> Any:
     match shape.kind:
         case "words" | "lines":
             return _lines(form, name) or _NOTHING
+        case "numbers":
+            return [_number(one) for one in _lines(form, name)] or _NOTHING
         case "choices":
             chosen = [one for one in shape.choices if str(one) in form.getlist(name)]
             return chosen or _NOTHING

@@ -96,6 +96,7 @@ HINTS_BY_KIND: Mapping[str, Any] = {
     "words": _("一行一个"),
     "lines": _("一行一个，可以写新的"),
     "values": _("一行一个"),
+    "numbers": _("一行一个数字"),
     "json": _("按 YAML 或 JSON 书写"),
     "moment": _("北京时间"),
     "time": _("北京时间"),

@@ -208,7 +208,7 @@ def _breaks(text: str) -> bool:
 def _shown(kind: str, value: Any) -> Any:
     """A stored or typed value as its field holds it."""
     match kind:
-        case "words" | "lines":
+        case "words" | "lines" | "numbers":
             listed = value if isinstance(value, list | tuple) else [] if value is None else [value]
             return "\n".join(str(one) for one in listed)
         case "flag":

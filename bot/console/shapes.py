@@ -27,7 +27,7 @@ _LISTS = (list, set, frozenset, Sequence, Set)
 
 @dataclass(frozen=True)
 class Shape:
-    """``kind`` is one of text area lines words number flag maybe choice choices value values moment date
+    """``kind`` is one of text area lines words number numbers flag maybe choice choices value values moment date
     time hours seconds content group items json.
 
     ``words`` are a list of texts, one a line; ``lines`` the same for names of things. ``names`` says of
@@ -118,6 +118,8 @@ def _listed(arguments: tuple[Any, ...], metadata: tuple[Any, ...]) -> Shape:
         return replace(inner, kind="choices")
     if inner.kind == "value":
         return Shape("values")
+    if inner.kind == "number":
+        return replace(inner, kind="numbers")
     if inner.kind in ("group", "content"):
         return Shape("items", model=inner.model)
     return Shape("json")

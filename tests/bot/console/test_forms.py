@@ -51,6 +51,7 @@ class Strange(Params):
     one_or_more: str | list[str] = []
     pair: tuple[int, str] | None = None
     values: list[params.FieldValue] = []
+    scores: list[float] = []
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,7 @@ def test_parameters_of_any_plug_in_can_be_edited(page: Any) -> None:
         "one_or_more": ["a", "b"],
         "pair": [1, "x"],
         "values": [1, 2.5],
+        "scores": [1, 0.5],
     }
     read = again(page, Strange, value)
     assert Strange.model_validate(read) == Strange.model_validate(value)
