@@ -185,7 +185,7 @@ def counts(session: Session, account_id: int, now: datetime, agent: str) -> dict
         )
         .where(*here)
     ).one()
-    done, mine, read = touched
+    done, mine, read = (int(number) for number in touched)
     return {
         "open": every - done,
         "mine": mine,

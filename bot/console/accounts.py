@@ -93,7 +93,11 @@ def account_new(system: System) -> Any:
             with db.writing(system.rt.engine) as session:
                 account_id = accounts.add(
                     session,
-                    **typed,
+                    slug=typed["slug"],
+                    name=typed["name"],
+                    kind=typed["kind"],
+                    app_id=typed["app_id"],
+                    original_id=typed["original_id"],
                     verified=form.get("verified") == "1",
                     mode="safe",
                     app_secret=app_secret,

@@ -320,11 +320,11 @@ def _shown(here: Here, follower_id: int) -> dict[str, Any]:
 def _lock(here: Here, follower: Follower, state: conversations.State) -> str | None:
     """Why nothing can be sent now; None when it can."""
     if not follower.subscribed:
-        return _("粉丝已取消关注，不能再发消息。")
+        return str(_("粉丝已取消关注，不能再发消息。"))
     if here.account.stopped:
-        return _("公众号在紧急停止中，恢复之前不会发出任何消息。")
+        return str(_("公众号在紧急停止中，恢复之前不会发出任何消息。"))
     if state.left == 0:
-        return _("没有打开的客服窗口：等粉丝再发来消息，就能在 48 小时内回复最多 5 条。")
+        return str(_("没有打开的客服窗口：等粉丝再发来消息，就能在 48 小时内回复最多 5 条。"))
     return None
 
 

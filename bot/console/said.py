@@ -50,11 +50,11 @@ def remaining(ends_at: datetime | None, now: datetime) -> str:
         return ""
     minutes = int((ends_at - now).total_seconds()) // 60
     if minutes < 1:
-        return _("不到 1 分钟")
+        return str(_("不到 1 分钟"))
     hours, minutes = divmod(minutes, 60)
     if not hours:
-        return _("%(minutes)s 分钟", minutes=minutes)
-    return _("%(hours)s 小时 %(minutes)s 分", hours=hours, minutes=minutes)
+        return str(_("%(minutes)s 分钟", minutes=minutes))
+    return str(_("%(hours)s 小时 %(minutes)s 分", hours=hours, minutes=minutes))
 
 
 def drawn(bubble: Bubble, now: datetime) -> Drawn:
@@ -122,9 +122,9 @@ def _who(who: str) -> str:
     if kind == "agent":
         return name
     if kind == "rule":
-        return _("规则「%(name)s」", name=name)
+        return str(_("规则「%(name)s」", name=name))
     if kind == "campaign":
-        return _("活动「%(name)s」", name=name)
+        return str(_("活动「%(name)s」", name=name))
     return WHO.get(who, who)
 
 
