@@ -47,6 +47,16 @@ EVENT = {
     "goal": _l("达成活动目标"),
     "hand_over": _l("转人工"),
 }
+ICON = {
+    "subscribe": "person",
+    "unsubscribe": "x-lg",
+    "scan": "qr-code",
+    "click": "link-45deg",
+    "goal": "check-lg",
+    "message": "chat-left-text",
+    "menu_click": "menu-button-wide",
+    "menu_view": "menu-button-wide",
+}
 ACTION = {
     "follower.edit": _l("修改资料"),
     "follower.tag": _l("添加标签"),
@@ -118,11 +128,14 @@ def entry(one: Entry, scenes: Mapping[str, str]) -> Told:
     return _TELL[one.source](one, scenes)
 
 
-def _push(one: Entry, _scenes: Mapping[str, str]) -> Told:
+def _push(one: Entry, scenes: Mapping[str, str]) -> Told:
     data = one.data
     kind = data["kind"]
     fields = data["message"].get("fields") or {}
     reason = why.told(data["trace"])
+    said = words.said(kind, fields)
+    if kind in ("subscribe", "scan"):
+        said = source(said.removeprefix("qrscene_"), scenes)
     failed = data["status"] == "failed"
     return Told(
         one.at,
@@ -130,7 +143,7 @@ def _push(one: Entry, _scenes: Mapping[str, str]) -> Told:
         "chat-left-text" if kind == "text" else "broadcast",
         words.KIND.get(kind, kind),
         level="bad" if failed else "",
-        text=words.said(kind, fields) if data["message"] else _("内容已删除"),
+        text=said if data["message"] else _("内容已删除"),
         answer=data["reply"],
         rules=tuple(data["rules"]),
         why=_("处理失败") if failed else reason["why"],
@@ -199,7 +212,7 @@ def _event(one: Entry, scenes: Mapping[str, str]) -> Told:
     return Told(
         one.at,
         f"event-{one.id}",
-        "activity",
+        ICON.get(data["kind"], "clock-history"),
         str(EVENT.get(data["kind"], data["kind"])),
         text=" · ".join(part for part in (str(key), number) if part),
     )

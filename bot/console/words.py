@@ -127,8 +127,14 @@ def moment(value: datetime) -> str:
     return f"{local(value):%m-%d %H:%M:%S}"
 
 
+def dated(value: datetime) -> str:
+    """The same with its year and without seconds: for what may be years ago."""
+    return f"{local(value):%Y-%m-%d %H:%M}"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
+    "dated": dated,
     "explain": explain,
     "campaign_word": lambda word: CAMPAIGN.get(word, word),
     "run_word": lambda word: RUN.get(word, word),
