@@ -19,6 +19,7 @@ from bot.console import (
     menus,
     messages,
     people,
+    rule_checks,
     rule_editor,
     rule_rehearsal,
     rulebooks,
@@ -29,6 +30,7 @@ from bot.console import (
     security,
     tags,
     tokens,
+    unmatched,
     webhooks,
 )
 from bot.runtime import Runtime
@@ -53,6 +55,8 @@ CONSOLE = (
     rule_editor,
     rule_rehearsal,
     rulebooks,
+    rule_checks,
+    unmatched,
     accounts,
     audit,
     jobs,

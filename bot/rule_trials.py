@@ -21,6 +21,7 @@ from bot.tables.jobs import jobs as jobs_table
 from bot.tables.rulebooks import dry_run_changes, dry_runs
 from rules import dryrun
 from rules.dryrun import Change, Tally
+from rules.engine import decide
 from rules.facts import Facts
 from rules.model import Rulebook, load
 
@@ -234,6 +235,12 @@ def changes_of(
     )
     listed = [Stored(row.push_id, row.follower_id, row.open_id, row.change) for row in rows]
     return listed, count
+
+
+def answer(rulebook: Rulebook, facts: Facts) -> Json:
+    """The first answer of a rulebook to a push; empty where it says nothing."""
+    answers = dryrun.outcome(decide(rulebook, facts)).answers
+    return answers[0] if answers else {}
 
 
 def change_json(change: Change) -> Json:
