@@ -29,7 +29,7 @@ MOST_UNPACKED = 50 * 1024 * 1024  # of an XLSX file, which is a ZIP
 COLUMNS = ("name", "key", "group", "tags", "reply", "cost")
 # what a heading may be called, lower case
 _HEADINGS = {
-    "name": ("name", "名称", "名字", "渠道", "渠道名称", "门店", "门店名称"),
+    "name": ("name", "名称", "名字", "渠道名称", "门店名称"),
     "key": ("key", "scene", "场景值", "编号", "参数"),
     "group": ("group", "分组", "分类"),
     "tags": ("tags", "tag", "标签"),
@@ -197,6 +197,13 @@ def make_soon(session: Session, account_id: int, now: datetime) -> int | None:
     return jobs.enqueue(
         session, scenes.MAKE, {"account_id": account_id}, now=now, account_id=account_id
     )
+
+
+def quoted(cell: str) -> str:
+    """A cell as ``read_text`` reads it back in a list parted by tabs."""
+    if not any(mark in cell for mark in '\t\n\r"'):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
 
 
 def tag_names(text: str) -> list[str]:

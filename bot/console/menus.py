@@ -92,6 +92,7 @@ def menu_publish(here: Here) -> Answer | str | tuple[str, int]:
         silent = menu_drafts.unanswered(session, here.account.id, found)
     shown = render_template(
         "menus/publish.html",
+        told=told,
         found=found,
         changes=changes(found.menus.published or {}, found),
         problem=problem,
@@ -155,6 +156,7 @@ def menu_preview(here: Here) -> str | tuple[str, int]:
             problem = told(str(refusal))
     shown = render_template(
         "menus/preview.html",
+        told=told,
         found=found,
         wanted=wanted,
         problem=problem,
@@ -186,6 +188,7 @@ def menu_platform(here: Here) -> Answer | str:
     published = found.menus.published or {}
     return render_template(
         "menus/platform.html",
+        told=told,
         found=found,
         theirs=theirs,
         personal=personal,
@@ -272,6 +275,7 @@ def _editor(
     taken = {one["tag"] for one in found.personal}
     return render_template(
         "menus/edit.html",
+        told=told,
         found=found,
         which=which,
         columns=menu_forms.slots(menu, of_slots, prefix),

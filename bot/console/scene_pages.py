@@ -10,6 +10,7 @@ from bot.clock import day_of
 from bot.console.access import Here, missing, page
 from bot.console.lists import attachment, csv_file
 from bot.console.scenes import SPANS, STATUS, known_scene, span_of
+from bot.console.telling import told
 from bot.errors import Refused
 
 
@@ -47,6 +48,7 @@ def scene_report(here: Here, key: str) -> str | Response:
         span=span,
         spans=SPANS,
         notices=noticed,
+        told=told,
     )
 
 

@@ -26,6 +26,7 @@ from bot.console.lists import (
     csv_file,
     csv_text,
 )
+from bot.console.telling import told
 from bot.db import Session
 from bot.errors import Invalid
 from bot.scene_reports import Figures
@@ -106,7 +107,7 @@ def scenes_list(here: Here) -> str | Response:
             tags=tag_choices(session, here),
             unmade=scenes.unmade(session, here.account.id) if here.may("scenes.write") else 0,
             refused=here.account.rights.get(scenes.FEATURE) is False,
-            has_logo=scene_files.logo_of(session, here.account.id) is not None,
+            told=told,
             status_words=STATUS,
         )
 
@@ -196,7 +197,9 @@ def _filters(session: Session, here: Here) -> list[Filter]:
         Filter("group", _("分组"), groups),
         Filter("status", _("状态"), list(STATUS.items())),
         Filter(
-            "days", _("近 30 天"), [(str(days), _("近 %(days)s 天", days=days)) for days in SPANS]
+            "days",
+            _("近 30 天"),
+            [(str(days), _("近 %(days)s 天", days=days)) for days in SPANS if days != USUAL_SPAN],
         ),
     ]
 

@@ -347,6 +347,9 @@ def test_a_thousand_laughs_cost_nothing() -> None:
         ("tags: 甲", "valid list"),
         ("scenes: [{key: 中文, name: a}]", "pattern"),
         ("scenes: [{key: a, name: a, permanent: true, expire_seconds: 60}]", "permanent: false"),
+        ("scenes: [{key: a, name: a, reply: {text: ''}}]", "empty"),
+        ("scenes: [{key: a, name: a, reply: {image: {file: x.png}}}]", "no file x.png"),
+        ("scenes: [{key: a, name: a, cost: -1}]", "greater than or equal to 0"),
         ("limits: {quiet_hours: '08:00-08:00'}", "same time"),
         ("rules: [{name: r, when: [], then: []}]", "rules.0"),
         ("menu: [{name: 领券}]", "menu"),
@@ -479,6 +482,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 "name": draw(names),
                 "permanent": draw(st.booleans()),
                 "tags": draw(some_tags),
+                "reply": draw(st.none() | st.builds(lambda text: {"text": text}, texts)),
+                "cost": draw(st.none() | st.integers(0, 9999) | st.just(0.25)),
             }
             for key in draw(
                 st.lists(

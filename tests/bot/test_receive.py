@@ -498,3 +498,45 @@ def test_a_locked_database_asks_the_platform_to_repeat(
     assert response.status_code == 503
     assert pushes.said(pushes.post(client, push, at=now)) == "success"
     assert len(rows(engine, inbound)) == 1
+
+
+def _scene(engine: sa.Engine, account: Account, **values: Any) -> None:
+    row = {"key": "store_01", "name": "一店", "group": "", "permanent": True, "tags": []}
+    with db.writing(engine) as session:
+        session.execute(sa.insert(scenes).values(account_id=account.id, **row | values))
+
+
+def _scan(client: FlaskClient, now: datetime, event: str, key: str) -> str | None:
+    answer = pushes.opened(pushes.post(client, pushes.event(event, at=now, EventKey=key), at=now))
+    assert not isinstance(answer, str)
+    return answer.findtext("Content")
+
+
+def test_a_scan_that_no_rule_answers_gets_the_codes_own_reply_and_the_trace_says_so(
+    client: FlaskClient, engine: sa.Engine, account: Account, publish: Publish, now: datetime
+) -> None:
+    publish(COUPON)
+    _scene(engine, account, reply={"text": "欢迎{称呼|您}来一店"})
+    answer = _scan(client, now, "subscribe", "qrscene_store_01")
+    assert answer == "欢迎您来一店"
+    (row,) = rows(engine, inbound)
+    assert row.reply == {"text": "欢迎您来一店"}
+    assert row.rules == []
+    assert row.trace["notes"] == [
+        "no rule replied: the QR code 'store_01' answered with its own reply"
+    ]
+
+
+@pytest.mark.parametrize("then", [{"reply": {"text": "规则说"}}, {"add_tag": {"tags": ["到店"]}}])
+def test_a_rule_that_replies_comes_before_the_codes_own_reply(
+    client: FlaskClient,
+    engine: sa.Engine,
+    account: Account,
+    publish: Publish,
+    now: datetime,
+    then: dict[str, Any],
+) -> None:
+    publish({"name": "到店", "when": [{"scan_scene": {"scene": "store_*"}}], "then": [then]})
+    _scene(engine, account, reply={"text": "码说"})
+    answer = _scan(client, now, "SCAN", "store_01")
+    assert answer == ("规则说" if "reply" in then else "码说")

@@ -13,7 +13,7 @@ function draw() {
     color: ["#2f9e44", "#4299e1", "#d63939"],
     textStyle: { color: ink, fontFamily: style.fontFamily },
     tooltip: { trigger: "axis", renderMode: "richText" },
-    legend: { data: [follows, rescans, left], textStyle: { color: ink } },
+    legend: { top: 0, data: [follows, rescans, left], textStyle: { color: ink } },
     grid: { left: 44, right: 12, top: 36, bottom: 28 },
     xAxis: { type: "category", data: figures.days, axisLabel: { color: ink } },
     yAxis: { type: "value", minInterval: 1, axisLabel: { color: ink } },
