@@ -16,6 +16,7 @@ from bot.tables.events import events
 from bot.tables.followers import consents, follower_tags, platform_tags, reply_windows, rule_firings
 from bot.tables.followers import followers as table
 from bot.tables.inbox import conversations, inbound, inbound_media
+from bot.tables.operators import audit
 from bot.tables.outbox import outbox
 from bot.tables.rulebooks import dry_run_changes
 
@@ -120,6 +121,12 @@ def forget(
             handed_over_until=None,
             erased_at=now,
         )
+    )
+    # who changed something stays, what it was does not
+    session.execute(
+        sa.update(audit)
+        .where(audit.c.account_id == account_id, audit.c.object == f"follower:{follower_id}")
+        .values(before=None, after=None)
     )
     webhooks.emit(session, account_id, "follower.erased", {"follower": follower_id}, now)
 

@@ -50,9 +50,13 @@ Every request carries `Authorization: Bearer qf_…`. Lists are read by `limit` 
 in Chinese or English by `Accept-Language`."""
 
 
-@cache
 def document() -> Json:
-    """The whole document. The same for everybody: it holds nothing of this installation."""
+    """The whole document. The same for everybody: it holds nothing of this installation but its plug-ins."""
+    return _document(tuple(members(CONDITIONS)), tuple(members(ACTIONS)))
+
+
+@cache
+def _document(_conditions: tuple[str, ...], _actions: tuple[str, ...]) -> Json:
     schemas, references = _schemas()
     paths: dict[str, Json] = {}
     for endpoint in ENDPOINTS:

@@ -294,14 +294,14 @@ def _once(call: Call, endpoint: Endpoint, asked: Mapping[str, Any], key: str) ->
     with db.writing(engine) as session:
         known = idempotency.claim(session, token_id, key, mark, call.now)
     if known is not None:
-        return _json(_opened(call, endpoint, known), {"Idempotency-Replayed": "true"})
+        return _json(_opened(call, known), {"Idempotency-Replayed": "true"})
     stored = False
     try:
         done = _do(call, _storing(endpoint, token_id, key), asked)
         assert isinstance(done, Answer)
         if not endpoint.session:
             with db.writing(engine) as session:
-                idempotency.store(session, token_id, key, _closed(call, endpoint, done))
+                idempotency.store(session, token_id, key, _closed(call, done))
         stored = True
     finally:
         if not stored:  # nothing was done, so that a repetition may try again
@@ -319,22 +319,18 @@ def _storing(endpoint: Endpoint, token_id: int, key: str) -> Endpoint:
         result = endpoint.function(call, session=session, **asked)
         answer = _told(endpoint, result)
         assert isinstance(answer, Answer)
-        idempotency.store(session, token_id, key, _closed(call, endpoint, answer))
+        idempotency.store(session, token_id, key, _closed(call, answer))
         return result
 
     return replace(endpoint, function=function)
 
 
-def _closed(call: Call, endpoint: Endpoint, answer: Answer) -> Answer:
-    """An answer as it is stored: one that holds a secret is sealed."""
-    if not endpoint.secret:
-        return answer
+def _closed(call: Call, answer: Answer) -> Answer:
+    """An answer as it is stored, sealed: it may hold a secret, or what is known of a person."""
     return Answer(answer.status, {"sealed": seal(call.rt.secret_key, json.dumps(answer.body))})
 
 
-def _opened(call: Call, endpoint: Endpoint, answer: Answer) -> Answer:
-    if not endpoint.secret:
-        return answer
+def _opened(call: Call, answer: Answer) -> Answer:
     return Answer(answer.status, json.loads(unseal(call.rt.secret_key, answer.body["sealed"])))
 
 

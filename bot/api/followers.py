@@ -11,7 +11,7 @@ from bot import (
     follower_search,
     followers,
     tag_families,
-    tags,
+    tag_people,
     timeline,
 )
 from bot.api import cursors
@@ -132,47 +132,45 @@ def follower_change(
     call: Call, session: Session, follower_id: Id, body: FollowerChange
 ) -> FollowerTold:
     """Change remark, fields or opt-out; what is not given stays."""
-    before = _one(call, session, follower_id)
-    if body.remark is not None:
+    old = _one(call, session, follower_id)
+    before: Json = {}
+    after: Json = {}
+    if body.remark is not None and body.remark.strip() != (old.remark or ""):
         follower_edits.set_remark(session, call.account.id, follower_id, body.remark, call.now)
+        before["remark"], after["remark"] = old.remark, body.remark.strip()
     if body.fields:
         _set_fields(session, call.account.id, follower_id, body.fields)
-    if body.opted_out is True:
-        followers.opt_out(session, follower_id, call.now)
-    if body.opted_out is False:
-        followers.opt_in(session, follower_id)
-    after = _one(call, session, follower_id)
-    changed = body.model_fields_set & {"remark", "fields", "opted_out"}
-    call.audit(
-        session,
-        "follower.change",
-        timeline.thing(follower_id),
-        before={name: getattr(before, name) for name in changed},
-        after={name: getattr(after, name) for name in changed},
-    )
-    return after
+        new = _one(call, session, follower_id).fields
+        changed = [name for name in body.fields if old.fields.get(name) != new.get(name)]
+        before |= {name: old.fields.get(name) for name in changed}
+        after |= {name: new.get(name) for name in changed}
+    if after:
+        thing = timeline.thing(follower_id)
+        call.audit(session, "follower.edit", thing, before=before, after=after)
+    if body.opted_out is not None:
+        _opt(call, session, follower_id, out=body.opted_out)
+    return _one(call, session, follower_id)
 
 
 @area("POST", "/followers/<follower_id>/tags", "followers.write")
 def follower_tags(call: Call, session: Session, follower_id: Id, body: TagsWanted) -> FollowerTold:
     """Give and take tags; they must exist."""
-    before = _one(call, session, follower_id)
-    known = {tag.name for tag in tag_families.every(session, call.account.id)}
+    known(call, session, follower_id)
+    there = {tag.name: tag for tag in tag_families.every(session, call.account.id)}
     for place, names in (("add", body.add), ("remove", body.remove)):
         for name in names:
-            if name not in known:
+            if name not in there:
                 raise Invalid(place, f"there is no tag '{name}'")
-    tags.add(session, call.account.id, follower_id, body.add, call.by, call.now)
-    tags.remove(session, call.account.id, follower_id, body.remove)
-    after = _one(call, session, follower_id)
-    call.audit(
-        session,
-        "follower.tags",
-        timeline.thing(follower_id),
-        before={"tags": before.tags},
-        after={"tags": after.tags},
-    )
-    return after
+    account_id, ids, thing = call.account.id, [follower_id], timeline.thing(follower_id)
+    for name in body.add:
+        if tag_people.tag_people(
+            session, account_id, there[name].id, ids, origin=f"operator:{call.by}", now=call.now
+        ):
+            call.audit(session, "follower.tag", thing, after={"tag": name})
+    for name in body.remove:
+        if tag_people.untag_people(session, account_id, there[name].id, ids):
+            call.audit(session, "follower.untag", thing, before={"tag": name})
+    return _one(call, session, follower_id)
 
 
 def known(call: Call, session: Session, follower_id: int) -> Follower:
@@ -186,6 +184,15 @@ def _one(call: Call, session: Session, follower_id: int) -> FollowerTold:
     return _told(
         call, found(next(iter(follower_search.lines(session, [follower_id], call.now)), None))
     )
+
+
+def _opt(call: Call, session: Session, follower_id: int, *, out: bool) -> None:
+    if out:
+        followers.opt_out(session, follower_id, call.now)
+    else:
+        followers.opt_in(session, follower_id)
+    action = "follower.opt_out" if out else "follower.opt_in"
+    call.audit(session, action, timeline.thing(follower_id))
 
 
 def _set_fields(

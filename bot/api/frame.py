@@ -153,7 +153,6 @@ class Endpoint:
     session: bool
     files: tuple[str, ...] = ()
     calls_platform: bool = False
-    secret: bool = False  # the answer holds one: kept sealed for a repetition
 
     @property
     def reads(self) -> bool:
@@ -184,7 +183,6 @@ class Area:
         status: int = 200,
         files: tuple[str, ...] = (),
         calls_platform: bool = False,
-        secret: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Put a function into the table."""
 
@@ -214,7 +212,6 @@ class Area:
                     session="session" in hints,
                     files=files,
                     calls_platform=calls_platform,
-                    secret=secret,
                 )
             )
             return function

@@ -114,7 +114,7 @@ def menu_update(call: Call, session: Session, body: MenuWanted) -> MenuTold:
     menu_drafts.save(session, call.account.id, body.menu, personal, seen=body.version, by=call.by)
     call.audit(
         session,
-        "menu.change",
+        "menu.save",
         "menu",
         before={"menu": before.menu, "personal": before.personal},
         after={"menu": body.menu, "personal": personal},

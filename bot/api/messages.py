@@ -133,7 +133,7 @@ def message_send(call: Call, session: Session, follower_id: Id, body: Answer) ->
     )
     if sent is None:
         raise Refused("this message was sent already")
-    call.audit(session, "message.send", f"follower:{follower_id}")
+    call.audit(session, "conversation.send", f"follower:{follower_id}")
     return Sent(id=sent)
 
 
@@ -142,7 +142,7 @@ def message_take(call: Call, session: Session, follower_id: Id, body: Agent) -> 
     """Somebody takes care: rules stay silent for two hours."""
     _known(call, session, follower_id)
     conversations.take(session, call.account.id, follower_id, body.agent, call.now)
-    call.audit(session, "message.take", f"follower:{follower_id}", after={"agent": body.agent})
+    call.audit(session, "conversation.take", f"follower:{follower_id}", after={"agent": body.agent})
     return Nothing()
 
 
@@ -151,7 +151,7 @@ def message_hand_back(call: Call, session: Session, follower_id: Id) -> Nothing:
     """Rules answer again."""
     _known(call, session, follower_id)
     conversations.hand_back(session, call.account.id, follower_id)
-    call.audit(session, "message.hand_back", f"follower:{follower_id}")
+    call.audit(session, "conversation.hand_back", f"follower:{follower_id}")
     return Nothing()
 
 
@@ -160,7 +160,7 @@ def message_close(call: Call, session: Session, follower_id: Id) -> Nothing:
     """Done: out of the list until the follower writes again."""
     _known(call, session, follower_id)
     conversations.close(session, call.account.id, follower_id, call.now)
-    call.audit(session, "message.close", f"follower:{follower_id}")
+    call.audit(session, "conversation.close", f"follower:{follower_id}")
     return Nothing()
 
 
@@ -174,7 +174,7 @@ def canned_list(call: Call, session: Session, query: Page) -> Listing[CannedTold
 def canned_create(call: Call, session: Session, body: CannedWanted) -> CannedTold:
     """A new canned answer."""
     canned_id = conversations.save_canned(session, call.account.id, body.title, body.text)
-    call.audit(session, "canned.create", f"canned:{canned_id}", after=body.model_dump())
+    call.audit(session, "canned.add", body.title.strip(), after=body.model_dump())
     return CannedTold(id=canned_id, title=body.title.strip(), text=body.text.strip())
 
 
@@ -185,7 +185,7 @@ def canned_update(call: Call, session: Session, canned_id: Id, body: CannedWante
     before = found(next((row for row in rows if row.id == canned_id), None))
     conversations.save_canned(session, call.account.id, body.title, body.text, canned_id)
     was = {"title": before.title, "text": before.text}
-    call.audit(session, "canned.change", f"canned:{canned_id}", before=was, after=body.model_dump())
+    call.audit(session, "canned.change", body.title.strip(), before=was, after=body.model_dump())
     return CannedTold(id=canned_id, title=body.title.strip(), text=body.text.strip())
 
 
@@ -193,7 +193,7 @@ def canned_update(call: Call, session: Session, canned_id: Id, body: CannedWante
 def canned_delete(call: Call, session: Session, canned_id: Id) -> Nothing:
     """Remove a canned answer."""
     title = found(conversations.drop_canned(session, call.account.id, canned_id))
-    call.audit(session, "canned.delete", f"canned:{canned_id}", before={"title": title})
+    call.audit(session, "canned.delete", title)
     return Nothing()
 
 

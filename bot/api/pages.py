@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +44,8 @@ def install(app: Flask) -> None:
 
 
 def _document(_language: str) -> Response:
-    return Response(_text(), content_type="application/json")
-
-
-@cache
-def _text() -> str:
-    return json.dumps(document(), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(document(), ensure_ascii=False, separators=(",", ":"))
+    return Response(text, content_type="application/json")
 
 
 def _docs(language: str) -> Response:

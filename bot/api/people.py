@@ -11,7 +11,7 @@ from bot.api.door import needs
 from bot.api.followers import known
 from bot.api.frame import OPEN_ID, Area, Call, Id, Json, Nothing, Page, Told, When
 from bot.api.masks import masked
-from bot.db import Session
+from bot.db import Session, writing
 
 area = Area("followers", "Followers · 粉丝")
 
@@ -54,11 +54,14 @@ def follower_timeline(
 
 
 @area("GET", "/followers/<follower_id>/export", "followers.export")
-def follower_export(call: Call, session: Session, follower_id: Id) -> Person:
+def follower_export(call: Call, follower_id: Id) -> Person:
     """Everything kept about one person, for that person. Also needs the scope `followers.open_id`."""
     needs(call.bearer, OPEN_ID)
-    known(call, session, follower_id)
-    return Person(person=person.collect(session, call.account.id, follower_id))
+    with writing(call.rt.engine) as session:
+        known(call, session, follower_id)
+        kept = person.collect(session, call.account.id, follower_id)
+        call.audit(session, "follower.export", timeline.thing(follower_id))
+    return Person(person=kept)
 
 
 @area("POST", "/followers/<follower_id>/erase", "followers.erase")

@@ -103,7 +103,7 @@ def rulebook_restore(call: Call, session: Session, number: Number, body: Note) -
     old = _snapshot(call, session, number)
     wanted = {"rules": old.rules, "fallback": old.fallback}
     drafts.restore(session, call.account.id, wanted, by=call.by, now=call.now)
-    return _publish(call, session, wanted, body.note or f"= {number}", "rulebook.restore")
+    return _publish(call, session, wanted, body.note or f"= {number}", "rulebook.roll_back")
 
 
 def _publish(call: Call, session: Session, body: Json, note: str, action: str) -> Published:

@@ -117,7 +117,7 @@ def rule_create(call: Call, session: Session, body: RuleNew) -> RuleTold:
         session, call.account.id, body.rule, by=call.by, now=call.now, group=body.group
     )
     made = _one(call, session, rule_id)
-    call.audit(session, "rule.create", f"rule:{made.name}", after=made.rule)
+    call.audit(session, "rule.add", f"rule:{made.id}", after=made.rule)
     return made
 
 
@@ -141,7 +141,7 @@ def rule_update(call: Call, session: Session, rule_id: Id, body: RuleChange) -> 
         current = _told(problem.theirs, NONE).model_dump(mode="json")
         raise Problem("conflict", str(problem), more={"current": current}) from None
     after = _one(call, session, rule_id)
-    call.audit(session, "rule.change", f"rule:{after.name}", before=before.rule, after=after.rule)
+    call.audit(session, "rule.change", f"rule:{after.id}", before=before.rule, after=after.rule)
     return after
 
 
@@ -150,7 +150,7 @@ def rule_delete(call: Call, session: Session, rule_id: Id) -> Nothing:
     """Put a rule away. What is published stays in force until the next publishing."""
     before = _one(call, session, rule_id)
     drafts.archive(session, call.account.id, [rule_id], by=call.by, now=call.now)
-    call.audit(session, "rule.archive", f"rule:{before.name}", before=before.rule)
+    call.audit(session, "rule.delete", f"rule:{before.id}", before=before.rule)
     return Nothing()
 
 
@@ -158,7 +158,7 @@ def rule_delete(call: Call, session: Session, rule_id: Id) -> Nothing:
 def rule_order(call: Call, session: Session, body: Order) -> OrderTold:
     """Put rules into another order."""
     version = drafts.move(session, call.account.id, body.order, body.version)
-    call.audit(session, "rule.order", "rules", after={"order": body.order})
+    call.audit(session, "rule.move", "rules", after={"order": body.order})
     return OrderTold(order_version=version)
 
 
@@ -177,7 +177,7 @@ def fallback_update(call: Call, session: Session, body: FallbackWanted) -> Fallb
     before = rulebook.fallback(session, call.account.id)
     drafts.save_fallback(session, call.account.id, body.fallback, body.version)
     after = rulebook.fallback(session, call.account.id)
-    call.audit(session, "rule.fallback", "rules", before=before, after=after)
+    call.audit(session, "fallback.change", "fallback", before=before, after=after)
     return FallbackTold(
         fallback=after, order_version=drafts.order_version(session, call.account.id)
     )

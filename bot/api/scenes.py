@@ -135,7 +135,7 @@ def scene_create(call: Call, session: Session, body: SceneNew) -> SceneTold:
     """A new QR channel; a background job makes it on the platform."""
     if scenes.exists(session, call.account.id, body.key):
         raise Refused(f"the key '{body.key}' is taken already")
-    return _save(call, session, body.key, body, "scene.create")
+    return _save(call, session, body.key, body)
 
 
 @area("POST", "/scenes/batch", "scenes.write", status=201)
@@ -167,7 +167,7 @@ def scene_batch(call: Call, session: Session, body: SceneBatch) -> Batched:
 def scene_update(call: Call, session: Session, key: Key, body: SceneValues) -> SceneTold:
     """Change a QR channel. Its key stands in the printed picture and stays."""
     _found(call, session, key)
-    return _save(call, session, key, body, "scene.change")
+    return _save(call, session, key, body)
 
 
 @area("POST", "/scenes/<key>/archive", "scenes.write")
@@ -225,7 +225,7 @@ def scene_report(call: Call, session: Session, key: Key, query: Span) -> Report:
     )
 
 
-def _save(call: Call, session: Session, key: str, body: SceneValues, action: str) -> SceneTold:
+def _save(call: Call, session: Session, key: str, body: SceneValues) -> SceneTold:
     known = {tag.name for tag in tag_families.every(session, call.account.id)}
     for name in body.tags:
         if name not in known:
@@ -233,7 +233,7 @@ def _save(call: Call, session: Session, key: str, body: SceneValues, action: str
     values = body.model_dump(exclude={"key"})
     scenes.save(session, call.account.id, key=key, **values, now=call.now)
     scene_lists.make_soon(session, call.account.id, call.now)
-    call.audit(session, action, f"scene:{key}", after=values)
+    call.audit(session, "scene.save", f"scene:{key}", after=values)
     return _told(call, scenes.get(session, call.account.id, key))
 
 

@@ -4,10 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from bot import tag_families, tag_merge
+from bot import jobs, tag_families, tag_merge
 from bot.api.cursors import Listing, slice_of
 from bot.api.frame import Area, Asked, Call, Id, Page, Told, When
 from bot.api.problems import found
+from bot.as_code.apply import PUBLISH_MENU, SYNC_TAGS
 from bot.db import Session
 from bot.tag_families import Tag
 
@@ -66,7 +67,8 @@ def tag_get(call: Call, session: Session, tag_id: Id) -> TagTold:
 def tag_create(call: Call, session: Session, body: TagWanted) -> TagTold:
     """Make a tag."""
     tag = tag_families.add(session, call.account.id, **body.model_dump())
-    call.audit(session, "tag.create", f"tag:{tag.name}", after=tag.to_json())
+    call.audit(session, "tag.add", f"tag:{tag.id}", after=tag.to_json())
+    _sync_soon(call, session, tag)
     return _told(tag)
 
 
@@ -76,9 +78,8 @@ def tag_update(call: Call, session: Session, tag_id: Id, body: TagWanted) -> Tag
     before = _found(call, session, tag_id)
     wanted = body.model_dump()
     tag = tag_families.change(session, call.account.id, tag_id, **wanted, by=call.by, now=call.now)
-    call.audit(
-        session, "tag.change", f"tag:{tag.name}", before=before.to_json(), after=tag.to_json()
-    )
+    call.audit(session, "tag.edit", f"tag:{tag.id}", before=before.to_json(), after=tag.to_json())
+    _sync_soon(call, session, tag)
     return _told(tag)
 
 
@@ -90,7 +91,10 @@ def tag_merge_into(call: Call, session: Session, tag_id: Id, body: MergeWanted) 
         session, call.account.id, source.name, body.into, by=call.by, now=call.now
     )
     after = {"into": body.into, "people": merge.people}
-    call.audit(session, "tag.merge", f"tag:{source.name}", before=source.to_json(), after=after)
+    call.audit(session, "tag.merge", f"tag:{source.id}", before=source.to_json(), after=after)
+    _sync_soon(call, session, merge.into)
+    if merge.mentions.menu and job is None:
+        _soon(call, session, PUBLISH_MENU)
     return Merged(people=merge.people, both=merge.both, job=job)
 
 
@@ -99,7 +103,8 @@ def tag_archive(call: Call, session: Session, tag_id: Id) -> TagTold:
     """Put a tag away. Refused while a rule, segment, QR code or menu names it."""
     _found(call, session, tag_id)
     tag = tag_families.archive(session, call.account.id, tag_id, call.now)
-    call.audit(session, "tag.archive", f"tag:{tag.name}", before=tag.to_json())
+    call.audit(session, "tag.archive", f"tag:{tag.id}", before=tag.to_json())
+    _sync_soon(call, session, tag)
     return _told(_found(call, session, tag_id))
 
 
@@ -108,8 +113,21 @@ def tag_restore(call: Call, session: Session, tag_id: Id) -> TagTold:
     """Take an archived tag back into use, with everybody who had it."""
     _found(call, session, tag_id)
     tag = tag_families.restore(session, call.account.id, tag_id)
-    call.audit(session, "tag.restore", f"tag:{tag.name}", after=tag.to_json())
+    call.audit(session, "tag.restore", f"tag:{tag.id}", after=tag.to_json())
+    _sync_soon(call, session, tag)
     return _told(tag)
+
+
+def _sync_soon(call: Call, session: Session, tag: Tag) -> None:
+    """The platform is told in a moment, where it has the tag or is to have it."""
+    if tag.sync or tag.wechat_id is not None:
+        _soon(call, session, SYNC_TAGS)
+
+
+def _soon(call: Call, session: Session, name: str) -> None:
+    if not jobs.open_arguments(session, name, call.account.id):
+        arguments = {"account_id": call.account.id}
+        jobs.enqueue(session, name, arguments, now=call.now, account_id=call.account.id)
 
 
 def _found(call: Call, session: Session, tag_id: int) -> Tag:

@@ -88,7 +88,7 @@ def unmatched_draft(call: Call, session: Session, body: Words) -> Drafted:
     """A draft rule that looks for these words."""
     rule = unmatched.draft(session, call.account.id, body.words, by=call.by, now=call.now)
     messages, people = unmatched.would_answer(session, call.account.id, body.words)
-    call.audit(session, "rule.create", f"rule:{rule}", after={"words": body.words})
+    call.audit(session, "rule.add", f"rule:{rule}", after={"words": body.words})
     return Drafted(rule=rule, messages=messages, people=people)
 
 

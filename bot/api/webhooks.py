@@ -73,7 +73,7 @@ def webhook_get(call: Call, session: Session, webhook_id: Id) -> WebhookTold:
     return _told(_found(call, session, webhook_id))
 
 
-@area("POST", "/webhooks", "webhooks.write", status=201, secret=True)
+@area("POST", "/webhooks", "webhooks.write", status=201)
 def webhook_create(call: Call, session: Session, body: WebhookWanted) -> WebhookMade:
     """A new webhook, told of what happens from now on."""
     if body.open_id:
@@ -130,7 +130,7 @@ def webhook_delete(call: Call, session: Session, webhook_id: Id) -> Nothing:
     return Nothing()
 
 
-@area("POST", "/webhooks/<webhook_id>/rotate", "webhooks.write", secret=True)
+@area("POST", "/webhooks/<webhook_id>/rotate", "webhooks.write")
 def webhook_rotate(call: Call, session: Session, webhook_id: Id) -> Secret:
     """A new secret; the old one signs nothing any more."""
     _found(call, session, webhook_id)

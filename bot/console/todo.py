@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import render_template, url_for
 from flask_babel import gettext as _
 
-from bot import conversations, db, rulebook, scene_reports
+from bot import conversations, db, rulebook, scene_reports, webhooks
 from bot.console.access import Here, page
 from bot.db import Session
 from bot.tables.inbox import inbound
@@ -93,9 +93,17 @@ def _codes(here: Here, session: Session) -> Iterator[Todo]:
             yield Todo(sentence % {"count": count}, url_for(".scenes_list"), level)
 
 
+def _webhooks(here: Here, session: Session) -> Iterator[Todo]:
+    for webhook in webhooks.every(session, here.account.id):
+        if webhook.off:
+            text = _("一个 Webhook 已自动停用：对方一直没有收下")
+            yield Todo(text, url_for(".webhook", webhook_id=webhook.id), "bad")
+
+
 ASKS: tuple[tuple[str, Callable[[Here, Session], Iterator[Todo]]], ...] = (
     ("rules.read", _unpublished),
     ("messages.read", _unread),
     ("rules.read", _unmatched),
     ("scenes.read", _codes),
+    ("webhooks.write", _webhooks),
 )

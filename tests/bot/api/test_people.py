@@ -71,11 +71,14 @@ def test_everything_kept_of_a_person_is_told_and_erased(program: Make, lan: int,
     whole = program("followers.export", "followers.open_id")
     kept = whole.told("GET", f"/followers/{lan}/export")["person"]
     assert kept["follower"]["open_id"] == LAN
+    whole = program("followers.write")
+    whole.told("PATCH", f"/followers/{lan}", {"remark": "老顾客"})
     assert half.told("POST", f"/followers/{lan}/erase") == {}
     assert half.refused("GET", f"/followers/{lan}") == (404, "not-found")
     assert half.refused("POST", f"/followers/{lan}/erase") == (404, "not-found")
     with db.reading(rt.engine) as session:
-        assert LAN not in str(session.execute(sa.select(audit)).all())
+        told = str(session.execute(sa.select(audit)).all())
+    assert "follower.edit" in told and LAN not in told and "老顾客" not in told
 
 
 def test_tags_are_made_renamed_merged_and_put_away(api: Program, lan: int):

@@ -75,3 +75,15 @@ def test_whole_open_ids_go_only_where_somebody_who_sees_them_sends_them(as_role)
 def test_another_accounts_webhook_does_not_exist_here(as_role, rt):
     assert as_role("lead").get(f"{HERE}/99").status_code == 404
     assert as_role("viewer").get(HERE).status_code == 403
+
+
+def test_one_that_was_switched_off_waits_for_somebody(as_role, rt, account):
+    with db.writing(rt.engine) as session:
+        webhook_id, _ = webhooks.create(
+            session, account.id, URL, ["scan"], rt.clock(), by="Bo", secret_key=rt.secret_key
+        )
+        values = {"active": False, "events": {"kinds": ["scan"], "off": "answered 410"}}
+        webhooks.update(session, webhook_id, values)
+    browser = as_role("lead")
+    assert f"/webhooks/{webhook_id}" in browser.get("/console/muyan/todo").get_data(as_text=True)
+    assert "已自动停用" in pages.text(browser.get(HERE))
