@@ -15,6 +15,7 @@ from bot.commands import (
     operators,
     processes,
     queues,
+    replay,
     report,
     system,
     tokens,
@@ -64,7 +65,7 @@ for command in (
     system.doctor_command,
     system.registry_command,
     system.tick,
-    system.replay,
+    replay.replay,
     system.followers_group,
     tokens.token_group,
 ):

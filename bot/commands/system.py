@@ -1,9 +1,8 @@
-"""db, backup, restore, doctor, registry, tick, replay, followers sync and tester."""
+"""db, backup, restore, doctor, registry, tick, followers sync and tester."""
 
 from pathlib import Path
 
 import click
-import sqlalchemy as sa
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bot import (
@@ -14,7 +13,6 @@ from bot import (
     follower_sync,
     migrate,
     operators,
-    receive,
     registry,
     scheduler,
     testers,
@@ -33,7 +31,6 @@ from bot.commands.shared import (
 )
 from bot.config import sqlite_path
 from bot.secrets import short
-from bot.tables.inbox import inbound
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -199,43 +196,6 @@ def registry_command(as_json: bool) -> None:
 def tick(tool: Tool, job: str) -> None:
     scheduler.tick(tool.runtime, job, tool.now())
     say(f"{job} ✓")
-
-
-@click.command(
-    "replay",
-    help=doc(
-        "重新处理失败的推送；已经处理好的不会再处理。",
-        "Handle stored pushes that failed. What was handled is not handled again.",
-        "qunfen replay muyan --failed\nqunfen replay muyan --failed --last 10",
-    ),
-)
-@click.argument("account")
-@click.option(
-    "--failed", is_flag=True, help=t("处理失败的推送（默认）", "pushes that failed (the default)")
-)
-@click.option("--last", type=click.IntRange(1, 10_000), default=1000, show_default=True)
-@pass_tool
-def replay(tool: Tool, account: str, failed: bool, last: int) -> None:
-    del failed  # issue 2 of the road map adds a dry run of a draft beside it
-    with tool.reading() as session:
-        found = accounts.get(session, account)
-        ids = list(
-            session.execute(
-                sa.select(inbound.c.id)
-                .where(inbound.c.account_id == found.id, inbound.c.status == "failed")
-                .order_by(inbound.c.id.desc())
-                .limit(last)
-            ).scalars()
-        )
-    done = sum(receive.replay(tool.runtime, found, push_id) for push_id in reversed(ids))
-    say(
-        t(
-            f"重新处理了 {len(ids)} 条，成功 {done} 条",
-            f"{len(ids)} push(es) handled again, {done} succeeded",
-        )
-    )
-    if done < len(ids):
-        raise Failure(t("仍有推送失败", "some pushes still fail"))
 
 
 @click.group(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import db, erasure, jobs, rule_trials, rulebook
+from bot import accounts, db, drafts, erasure, jobs, rule_trials, rulebook
 from bot.accounts import Account
 from bot.db import Session
 from bot.errors import Invalid
@@ -20,6 +20,8 @@ from bot.tables.rulebooks import dry_run_changes
 from bot.workers import run_due
 from rules.facts import Facts
 from tests import factories
+from tests.scenarios.conftest import world as world
+from tests.scenarios.world import World
 
 COUPON = {
     "name": "券",
@@ -244,3 +246,30 @@ def test_the_job_is_cut_into_steps_and_ends(
     with db.reading(engine) as session:
         states = session.execute(sa.select(jobs_table.c.state)).scalars().all()
     assert states == ["done"]
+
+
+def test_the_command_tries_the_draft_and_prints_what_would_change(world: World) -> None:
+    world.connect()
+    world.apply(rules=[COUPON], tags=[{"name": "优惠敏感", "family": "营销互动"}])
+    world.follow(1)
+    for text in ("优惠券过期", "券", "你好"):
+        world.say(1, text)
+    told = world.told("replay", "muyan", "--draft")
+    assert (told["summary"]["pushes"], told["summary"]["changed"], told["changes"]) == (4, 0, [])
+    with db.writing(world.rt.engine) as session:
+        account = accounts.get(session, "muyan")
+        expired = drafts.add(session, account.id, EXPIRED, by="Ann", now=world.clock())
+        order = [
+            expired,
+            *(row.id for row in drafts.listing(session, account.id) if row.id != expired),
+        ]
+        drafts.move(session, account.id, order, drafts.order_version(session, account.id))
+    told = world.told("replay", "muyan", "--draft", "--last", "3")
+    assert (told["against"], told["summary"]["pushes"], told["summary"]["changed"]) == (1, 3, 1)
+    (change,) = told["changes"]
+    assert change["push"]["text"] == "优惠券过期"
+    assert change["after"]["answers"] == [{"text": "可以补发"}]
+    printed = world.ok("replay", "muyan", "--draft")
+    assert "4" in printed and "可以补发" in printed and "-优惠敏感" not in printed
+    assert world.say(1, "优惠券过期") == "领券", "nothing was published"
+    assert world.cli("replay", "muyan", "--draft", "--failed").exit_code == 2
