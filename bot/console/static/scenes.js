@@ -16,7 +16,12 @@ function draw() {
     legend: { top: 0, data: [follows, rescans, left], textStyle: { color: ink } },
     grid: { left: 44, right: 12, top: 36, bottom: 28 },
     xAxis: { type: "category", data: figures.days, axisLabel: { color: ink } },
-    yAxis: { type: "value", minInterval: 1, axisLabel: { color: ink } },
+    yAxis: {
+      type: "value",
+      minInterval: 1,
+      axisLabel: { color: ink },
+      splitLine: { lineStyle: { color: style.getPropertyValue("--tblr-border-color").trim() || "#ddd" } },
+    },
     series: [
       { name: follows, type: "bar", stack: "scans", data: figures.follows },
       { name: rescans, type: "bar", stack: "scans", data: figures.rescans },
