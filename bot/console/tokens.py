@@ -136,11 +136,8 @@ def _visible(session: Session, here: Here) -> list[Token]:
 
 
 def _found(session: Session, here: Here, token_id: int) -> Token:
-    for one in _visible(session, here):
-        if one.id == token_id:
-            return one
-    found: Token = missing()
-    return found
+    found = (one for one in _visible(session, here) if one.id == token_id)
+    return next(found, None) or missing()
 
 
 def _form(maker: Maker, given: Any, problems: Any) -> str:
