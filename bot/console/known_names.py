@@ -42,6 +42,21 @@ def known(session: Session, account_id: int) -> Mapping[str, Sequence[Any]]:
     return found
 
 
+def existing(session: Session, account_id: int) -> Mapping[str, Sequence[str]]:
+    """Every tag and QR code there is, however many: a rule that asks for another one can never win.
+
+    A code that was put away may still hang on a wall.
+    """
+    given = sa.select(tags.c.name).where(
+        tags.c.account_id == account_id, tags.c.archived_at.is_(None)
+    )
+    keys = sa.select(scenes.c.key).where(scenes.c.account_id == account_id)
+    return {
+        "tag": list(session.execute(given).scalars()),
+        "scene": list(session.execute(keys).scalars()),
+    }
+
+
 def files(session: Session, account_id: int) -> frozenset[tuple[str, str]]:
     """(kind, name) of every file the account has."""
     rows = session.execute(

@@ -14,6 +14,7 @@ from bot import db, drafts, rulebook
 from bot.console import known_names, rule_words
 from bot.console.access import Here, done, missing, page
 from bot.console.lists import Column, Listing, asked, csv_file
+from bot.console.overlaps import checked
 from bot.console.rules import CHANGE_WORDS
 from bot.console.telling import told
 from bot.db import Session
@@ -21,7 +22,6 @@ from bot.errors import Invalid, Refused
 from bot.tables.rulebooks import rulebooks as table
 from rules import overlap
 from rules.diff import FALLBACK, MOVED, Change, diff
-from rules.model import load
 
 Json = dict[str, Any]
 PAGE_SIZE = 30
@@ -67,10 +67,9 @@ def rulebook_findings(here: Here) -> str:
     """How many overlaps the rules as edited have: asked by the publishing page, because it takes a moment."""
     with db.reading(here.rt.engine) as session:
         body = rulebook.draft_body(session, here.account.id)
-        known = known_names.known(session, here.account.id)
+        known = known_names.existing(session, here.account.id)
     try:
-        names = {kind: _plain(known[kind]) for kind in ("tag", "scene")}
-        found = overlap.find(load(body), now=here.now, known=names)
+        _book, found = checked(body, known, here.now)
     except Invalid as problem:
         place = f"{problem.field}：{told(problem.message)}"
         return render_template("rules/_findings.html", counts=None, problem=place)
@@ -226,7 +225,3 @@ def _mark(body: Mapping[str, Any]) -> str:
     """What tells one state of the rules as edited from another."""
     text = json.dumps(body, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _plain(listed: Sequence[Any]) -> list[str]:
-    return [one if isinstance(one, str) else one[0] for one in listed]

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from bot import registry
-from bot.api import document
-from bot.api import pages as document_page
 from rules import engine, mentions
 from tests import test_docs
 from tests.bot.console import pages
@@ -89,8 +87,6 @@ def _forget() -> None:
     registry.members.cache_clear()
     engine._calls.cache_clear()
     mentions._declared.cache_clear()
-    document.document.cache_clear()
-    document_page._text.cache_clear()
 
 
 def test_members_of_a_plug_in_are_written_tested_checked_and_described(

@@ -102,6 +102,23 @@ def test_from_the_first_key_stroke_to_the_roll_back(world: World, console: Flask
     assert opened(console, found[1])["then.0.reply.text"] == "一家店"
     notes = pages.text(console.get("/console/muyan/rulebooks"))
     assert "十家店" in notes and "回滚到第 1 版" in notes
+    for path in (
+        f"{RULES}?q=门店&state=on&sort=-week&format=csv",
+        f"{RULES}/publish/findings",
+        f"{RULES}/fallback",
+        f"{RULES}/test/followers?q=o_test",
+        "/console/muyan/rulebooks?q=十家店",
+        "/console/muyan/rulebooks/diff/1/2",
+    ):
+        assert console.get(path).status_code == 200, path
+    (rule_id,) = re.findall(r'<tr id="rule-(\d+)"', console.get(RULES).get_data(as_text=True))
+    for data in (
+        {"action": "group", "group": "常用", "everything": "1"},
+        {"action": "off", "ids": rule_id},
+    ):
+        send(console, f"{RULES}/bulk", data)
+    send(console, f"{RULES}/delete", {"ids": rule_id})
+    assert "还没有规则" in pages.text(console.get(RULES))
 
 
 def test_a_file_that_is_applied_meanwhile_is_seen_by_the_editor(

@@ -274,7 +274,7 @@ def _names(model: Any, prefix: str, depth: int = 0) -> list[str]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_no_posted_form_breaks_the_reader_or_the_drawing(data: st.DataObject) -> None:
     """Whatever is posted is read, checked and drawn again with what was typed; it can be stored as JSON."""

@@ -20,6 +20,9 @@ from bot.tables.rulebooks import rule_hits
 from tests import factories
 from tests.bot.console import pages
 
+# what differs between databases is asked in test_drafts, test_rule_hits and the scenario of an edit
+pytestmark = pytest.mark.sqlite
+
 HOSTILE = "<script>alert(1)</script>&\"'"
 HTMX = {"HX-Request": "true"}
 
@@ -593,7 +596,7 @@ def test_overlaps_are_counted_beside(browser: FlaskClient, rules: Rules) -> None
         {**rule("宽"), "when": [{"text_contains": {"any": ["券"]}}]},
         {**rule("窄"), "when": [{"text_contains": {"any": ["优惠券过期"]}}]},
     )
-    assert "被挡住的规则 1" in words(shown(browser.get(path)))
+    assert "被遮挡 1" in words(shown(browser.get(path)))
 
 
 def test_rolling_back_publishes_an_old_rulebook_and_may_take_the_drafts_along(
