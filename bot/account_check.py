@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import requests
 from sqlalchemy.engine import Engine
 
 from bot import accounts, db, kept
@@ -20,6 +19,7 @@ from bot.accounts import Account
 from bot.db import Session
 from bot.errors import Refused, WeChatError
 from bot.wechat.client import WeChat
+from bot.wechat.transport import Http, exchange
 
 # a cheap call for each interface a brand needs: feature -> (path, payload)
 PROBES: dict[str, tuple[str, dict[str, Any] | None]] = {
@@ -32,7 +32,6 @@ PROBES: dict[str, tuple[str, dict[str, Any] | None]] = {
 STEPS = ("callback", "token", *PROBES)
 NOT_GRANTED = 48001
 EMPTY_ANSWERS = {46003}  # "there is no menu" says that the interface is granted
-CHECK_SECONDS = 10.0
 KEPT_FOR = timedelta(days=7)
 JOB = "account_check"
 
@@ -69,7 +68,7 @@ def check(
     account: Account,
     token: str,
     address: str,
-    http: requests.Session,
+    http: Http,
     now: datetime,
     seen: Callable[[Sequence[Finding]], None] = lambda found: None,
 ) -> list[Finding]:
@@ -91,7 +90,7 @@ def check(
     return found
 
 
-def callback(address: str, token: str, http: requests.Session, now: datetime) -> Finding:
+def callback(address: str, token: str, http: Http, now: datetime) -> Finding:
     """Verifies our own address as the platform does: a signed GET must echo."""
     echo, nonce = secrets.token_hex(8), secrets.token_hex(4)
     timestamp = str(int(now.timestamp()))
@@ -99,9 +98,10 @@ def callback(address: str, token: str, http: requests.Session, now: datetime) ->
     signature = hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
     given = {"signature": signature, "timestamp": timestamp, "nonce": nonce, "echostr": echo}
     try:
-        answer = http.get(address, params=given, timeout=CHECK_SECONDS, allow_redirects=False)
-    except requests.RequestException as problem:
-        return Finding("callback", False, "unreachable", type(problem).__name__)
+        answer = exchange(http, "GET", address, params=given)
+    except WeChatError as problem:
+        why = "no connection" if problem.action == "retry" else "no usable answer"
+        return Finding("callback", False, "unreachable", why)
     if answer.status_code == 200 and answer.text == echo:
         return Finding("callback", True, "works", address)
     return Finding("callback", False, "no_echo", str(answer.status_code))
@@ -118,7 +118,7 @@ def run(
     account_id: int,
     secret_key: str,
     base_url: str,
-    http: requests.Session,
+    http: Http,
     now: datetime,
 ) -> None:
     """The check as a job: its report grows finding by finding, for a page that asks for it."""

@@ -17,7 +17,7 @@ from bot.errors import Invalid, Refused
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
 from bot.tables.followers import followers as followers_table
 from bot.tables.followers import reply_windows
-from bot.tables.inbox import canned_answers, conversations, inbound
+from bot.tables.inbox import conversations, inbound
 from bot.tables.outbox import outbox as outbox_table
 from rules.text import fold_words
 
@@ -29,7 +29,6 @@ SILENCE = timedelta(hours=2)
 VIEWS = ("open", "unread", "mine", "closed")
 ORDERS = ("ending", "newest")
 PAGE = 30
-CANNED_MOST = 200
 
 Json = dict[str, Any]
 _long = reply_windows.c.opened_by == followers.LONG_WINDOWS[0]
@@ -351,65 +350,6 @@ def close(session: Session, account_id: int, follower_id: int, now: datetime) ->
     """Done: out of the inbox until the follower writes again; rules answer again."""
     _set(session, account_id, follower_id, agent=None, closed_at=now)
     followers.hand_over(session, follower_id, None)
-
-
-def canned(session: Session, account_id: int) -> list[Any]:
-    """The account's canned answers (快捷回复), in their order: rows with id, title, text."""
-    return list(
-        session.execute(
-            sa.select(canned_answers)
-            .where(canned_answers.c.account_id == account_id)
-            .order_by(canned_answers.c.position, canned_answers.c.id)
-        ).all()
-    )
-
-
-def save_canned(
-    session: Session, account_id: int, title: str, text: str, canned_id: int | None = None
-) -> int:
-    """Add a canned answer or change one; its id.
-
-    Raises:
-        Invalid: no title, or a text that cannot be sent.
-        Refused: the title is taken, there is no such answer, or there are 200 already.
-    """
-    title, text = title.strip(), text.strip()
-    if not title or len(title) > 60 or not title.isprintable():
-        raise Invalid("title", "must have 1 to 60 characters")
-    try:
-        content.check_text(text)
-    except ValueError as problem:
-        raise Invalid("text", str(problem)) from None
-    listed = canned(session, account_id)
-    if any(row.title == title and row.id != canned_id for row in listed):
-        raise Refused("there is a canned answer of this title already")
-    if canned_id is None:
-        if len(listed) >= CANNED_MOST:
-            raise Refused(f"there are {CANNED_MOST} canned answers already")
-        position = max((row.position for row in listed), default=0) + 1
-        made = sa.insert(canned_answers).values(
-            account_id=account_id, title=title, text=text, position=position
-        )
-        return int(session.execute(made.returning(canned_answers.c.id)).scalar_one())
-    changed = session.execute(
-        sa.update(canned_answers)
-        .where(canned_answers.c.id == canned_id, canned_answers.c.account_id == account_id)
-        .values(title=title, text=text)
-        .returning(canned_answers.c.id)
-    ).scalar()
-    if changed is None:
-        raise Refused("there is no such canned answer")
-    return int(changed)
-
-
-def drop_canned(session: Session, account_id: int, canned_id: int) -> str | None:
-    """Remove a canned answer; its title, None if there was none."""
-    found: str | None = session.execute(
-        sa.delete(canned_answers)
-        .where(canned_answers.c.id == canned_id, canned_answers.c.account_id == account_id)
-        .returning(canned_answers.c.title)
-    ).scalar()
-    return found
 
 
 def _joined() -> Any:

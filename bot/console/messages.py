@@ -8,7 +8,16 @@ from flask import Response, make_response, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from bot import conversations, db, followers, media, operators, received_media, scopes
+from bot import (
+    canned_answers,
+    conversations,
+    db,
+    followers,
+    media,
+    operators,
+    received_media,
+    scopes,
+)
 from bot.console import said
 from bot.console.access import Here, by_htmx, confirm, done, go, missing, page
 from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file
@@ -215,7 +224,7 @@ def canned_save(here: Here) -> Any:
     canned_id = int(given) if given.isascii() and given.isdigit() else None
     try:
         with db.writing(here.rt.engine) as session:
-            conversations.save_canned(session, here.account.id, title, text, canned_id)
+            canned_answers.save(session, here.account.id, title, text, canned_id)
             action = "canned.change" if canned_id else "canned.add"
             here.audit(session, action, title.strip(), after={"text": text.strip()})
     except Invalid as problem:
@@ -228,7 +237,7 @@ def canned_save(here: Here) -> Any:
 def canned_delete(here: Here, canned_id: int) -> Any:
     """Asks, then removes a canned answer."""
     with db.reading(here.rt.engine) as session:
-        rows = {row.id: row for row in conversations.canned(session, here.account.id)}
+        rows = {row.id: row for row in canned_answers.every(session, here.account.id)}
     if canned_id not in rows:
         missing()
     if request.method == "GET":
@@ -245,7 +254,7 @@ def canned_delete(here: Here, canned_id: int) -> Any:
             back=url_for("console.canned_list"),
         )
     with db.writing(here.rt.engine) as session:
-        title = conversations.drop_canned(session, here.account.id, canned_id)
+        title = canned_answers.drop(session, here.account.id, canned_id)
         if title is not None:
             here.audit(session, "canned.delete", title, before={"text": rows[canned_id].text})
     return done(_("已删除。"), ".canned_list")
@@ -330,7 +339,7 @@ def _lock(here: Here, follower: Follower, state: conversations.State) -> str | N
 
 def _conversation(here: Here, follower_id: int, **composer: Any) -> str:
     with db.reading(here.rt.engine) as session:
-        canned = conversations.canned(session, here.account.id)
+        canned = canned_answers.every(session, here.account.id)
         agents = _agents(session, here)
     return render_template(
         "messages/conversation.html",
@@ -392,7 +401,7 @@ def _canned_text(here: Here, wanted: str) -> str:
     if not (wanted.isascii() and wanted.isdigit()):
         return ""
     with db.reading(here.rt.engine) as session:
-        rows = conversations.canned(session, here.account.id)
+        rows = canned_answers.every(session, here.account.id)
     return next((str(row.text) for row in rows if row.id == int(wanted)), "")
 
 
@@ -404,7 +413,7 @@ def _canned_page(
     errors: dict[str, str] | None = None,
 ) -> str:
     with db.reading(here.rt.engine) as session:
-        rows = conversations.canned(session, here.account.id)
+        rows = canned_answers.every(session, here.account.id)
     wanted = request.args.get("edit", "")
     chosen = next((row for row in rows if str(row.id) == wanted), None)
     if chosen is not None and errors is None:

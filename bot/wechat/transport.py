@@ -17,6 +17,7 @@ from bot.secrets import short
 
 # name -> (file name, content, content type). Bytes, so that a repeat sends the whole file again
 Files = Mapping[str, tuple[str | None, bytes, str]]
+Http = requests.Session
 Timeout = tuple[float, float]  # seconds to connect, seconds between bytes
 TIMEOUT: Timeout = (3.05, 10)
 KEPT_CONNECTIONS = 32

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import conversations, db, followers
+from bot import canned_answers, conversations, db, followers
 from bot.accounts import Account
 from bot.conversations import Line
 from bot.errors import Invalid, Refused
@@ -230,26 +230,26 @@ def test_another_accounts_followers_and_answers_are_nobodys_here(
         conversations.send(
             session, account.id, follower_id, {"text": "在吗"}, by="Ann", key="1", now=now
         )
-    canned = conversations.save_canned(session, other, "你好", "您好，请问有什么可以帮您")
+    canned = canned_answers.save(session, other, "你好", "您好，请问有什么可以帮您")
     with pytest.raises(Refused, match="no such"):
-        conversations.save_canned(session, account.id, "你好", "x", canned)
-    assert conversations.drop_canned(session, account.id, canned) is None
-    assert len(conversations.canned(session, other)) == 1
+        canned_answers.save(session, account.id, "你好", "x", canned)
+    assert canned_answers.drop(session, account.id, canned) is None
+    assert len(canned_answers.every(session, other)) == 1
 
 
 def test_canned_answers_have_titles_of_their_own_and_a_text_that_can_be_sent(
     account: Account, session: db.Session
 ) -> None:
-    made = conversations.save_canned(session, account.id, " 营业时间 ", "10:00–22:00")
+    made = canned_answers.save(session, account.id, " 营业时间 ", "10:00–22:00")
     with pytest.raises(Refused, match="title"):
-        conversations.save_canned(session, account.id, "营业时间", "x")
-    conversations.save_canned(session, account.id, "营业时间", "9:00–22:00", made)
+        canned_answers.save(session, account.id, "营业时间", "x")
+    canned_answers.save(session, account.id, "营业时间", "9:00–22:00", made)
     for title, text in (("", "x"), ("t" * 61, "x"), ("t", " "), ("t", "x" * 601)):
         with pytest.raises(Invalid):
-            conversations.save_canned(session, account.id, title, text)
-    (row,) = conversations.canned(session, account.id)
+            canned_answers.save(session, account.id, title, text)
+    (row,) = canned_answers.every(session, account.id)
     assert (row.title, row.text) == ("营业时间", "9:00–22:00")
-    assert conversations.drop_canned(session, account.id, made) == "营业时间"
+    assert canned_answers.drop(session, account.id, made) == "营业时间"
 
 
 @pytest.mark.sqlite  # PostgreSQL prefers a scan of a table this small
