@@ -280,11 +280,16 @@ def _scenes(account_id: int, moment: Moment) -> Rows:
         }
 
 
+def _word(number: int) -> str:
+    # every hundredth is hidden by the one before it, the others have nothing in common
+    return f"{WORDS[number % 12]}{number:03d}" + ("号" if number % 100 == 99 else "")
+
+
 def _rule(number: int) -> dict[str, Any]:
-    word = f"{WORDS[number % len(WORDS)]}{number // len(WORDS) or ''}"
+    word = _word(number)
     return {
         "name": f"规则{number}",
-        "when": [{"text_contains": {"any": [word, f"{word}怎么"]}}],
+        "when": [{"text_contains": {"any": [word, f"{number:03d}怎么买"]}}],
         "then": [
             {"reply": {"text": f"关于{word}：请点菜单“{word}”，或回复“人工”。"}},
             {"add_tag": {"tags": [f"标签{number % TAGS + 1}"]}},
@@ -346,7 +351,7 @@ def _inbound(account_id: int, size: Size, moment: Moment) -> Rows:
         open_id, at = _open_id(follower), moment(ago)
         rule = dice % RULES
         answered = kind == "text" and dice % 8 > 0
-        word = f"{WORDS[rule % len(WORDS)]}{rule // len(WORDS) or ''}"
+        word = _word(rule)
         # the words nobody answers: a few often, most once
         said = (
             word if answered else f"请问{NAMES[dice % 10]}{dice % 3000 if dice & 128 else ''}在吗"

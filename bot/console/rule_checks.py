@@ -1,6 +1,6 @@
 """规则体检 and 试运行: what is wrong with the rules, and what a draft would have done with the pushes of the past."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from bot import db, drafts, rule_trials, rulebook
 from bot.clock import local
 from bot.console import rule_words, words
 from bot.console.access import Here, done, missing, page
+from bot.console.overlaps import checked
 from bot.console.telling import beside, told
 from bot.db import Session
 from bot.errors import Invalid
@@ -20,8 +21,8 @@ from bot.tables.followers import tags
 from bot.tables.tracking import scenes
 from rules.dryrun import KINDS as CHANGE_KINDS
 from rules.facts import Facts
-from rules.model import Rulebook, load
-from rules.overlap import CONFLICT, DEAD, PARTLY, SHADOWED, Finding, find
+from rules.model import Rulebook
+from rules.overlap import CONFLICT, DEAD, PARTLY, SHADOWED, Finding
 
 DRAFT, PUBLISHED = "draft", "published"
 AGAINST = ((DRAFT, _l("草稿")), (PUBLISHED, _l("线上规则")))
@@ -56,12 +57,14 @@ PAGE = 30
 def rule_check(here: Here) -> str:
     """Findings by kind, for the draft or for what is in force."""
     of = PUBLISHED if request.args.get("of") == PUBLISHED else DRAFT
-    problem, found, book = "", [], None
+    found: Sequence[Finding] = ()
+    problem, book = "", None
     with db.reading(here.rt.engine) as session:
         ids = {draft.name: draft.id for draft in drafts.listing(session, here.account.id)}
         try:
-            book = _rulebook(session, here, of)
-            found = find(book, now=here.now, known=_known(session, here.account.id))
+            book, found = checked(
+                _body(session, here, of), _known(session, here.account.id), here.now
+            )
         except Invalid as wrong:
             problem = f"{rule_words.place(wrong.field)} {told(wrong.message)}"
     return render_template(
@@ -194,10 +197,11 @@ def _answer(book: Rulebook | None, one: Finding) -> str:
     return words.replied(outcome)
 
 
-def _rulebook(session: Session, here: Here, of: str) -> Rulebook:
+def _body(session: Session, here: Here, of: str) -> Mapping[str, Any]:
     if of == DRAFT:
-        return load(rulebook.draft_body(session, here.account.id))
-    return here.rt.rulebooks.current(session, here.account.id)
+        return rulebook.draft_body(session, here.account.id)
+    number = rulebook.head(session, here.account.id)
+    return rulebook.snapshot(session, here.account.id, number) if number else {}
 
 
 def _known(session: Session, account_id: int) -> dict[str, list[str]]:
