@@ -124,7 +124,7 @@ def _free_name(session: Session, account_id: int, wanted: str) -> str:
     return wanted if wanted not in taken else next(one for one in numbered if one not in taken)
 
 
-def _rows(session: Session, account_id: int, most: int) -> Sequence[sa.Row[Any]]:
+def _rows(session: Session, account_id: int, most: int) -> Sequence[Any]:
     return session.execute(
         sa.select(inbound.c.id, inbound.c.follower_id, inbound.c.facts)
         .where(

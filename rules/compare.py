@@ -15,9 +15,9 @@ def narrower(one: Box, other: Box) -> frozenset[str]:
     """The sides on which ``one`` leaves out something ``other`` takes; empty when it takes all of it."""
     found = set(_guards(one.guard, other.guard))
     if one.kinds is not None:
-        missed = None if other.kinds is None else other.kinds - one.kinds
-        if missed is None or missed:
-            found.add("voice" if missed == {"voice"} and other.texts else "kinds")
+        missed = frozenset({"any"}) if other.kinds is None else other.kinds - one.kinds
+        if missed:
+            found.add("voice" if other.texts and missed == {"voice"} else "kinds")
     if one.key and one.key != other.key:
         found.add("key")
     if not _held(one.texts, other.texts):

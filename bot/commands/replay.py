@@ -1,7 +1,5 @@
 """replay: handle again what failed, or let the draft rules try stored pushes without touching anybody."""
 
-from typing import Any
-
 import click
 import sqlalchemy as sa
 
@@ -19,7 +17,7 @@ from bot.commands.shared import (
     t,
 )
 from bot.tables.inbox import inbound
-from rules.dryrun import Change, Tally
+from rules.dryrun import Change, Outcome, Tally
 
 SHOWN = 20  # changes of a table; JSON has all up to KEPT
 KEPT = 1_000
@@ -125,10 +123,10 @@ def _print(tally: Tally, changes: list[tuple[int, Change]], number: int) -> None
     print_table(columns, rows)
 
 
-def _said(side: Any) -> str:
+def _said(side: Outcome) -> str:
     """Which rules answered, with what, and the tags."""
     who = ", ".join(side.rules) or (t("兜底", "fallback") if side.fallback else "–")
-    first = next(iter(side.answers), {})
+    first = side.answers[0] if side.answers else {}
     what = str(first.get("text") or "".join(first))[:60]
     tags = [f"+{tag}" for tag in sorted(side.tags[0])] + [f"-{tag}" for tag in sorted(side.tags[1])]
     return " ".join(filter(None, [who + ("：" if what else ""), what, *tags]))
