@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bot import conversations, followers
+from bot import canned_answers, conversations, followers
 from bot.api import cursors
 from bot.api.cursors import Listing, slice_of
 from bot.api.frame import Area, Asked, Call, ContentBody, Id, Json, Nothing, Page, Told, When
@@ -167,13 +167,13 @@ def message_close(call: Call, session: Session, follower_id: Id) -> Nothing:
 @area("GET", "/canned-answers", "messages.read")
 def canned_list(call: Call, session: Session, query: Page) -> Listing[CannedTold]:
     """Canned answers, in their order."""
-    return slice_of(call, query, conversations.canned(session, call.account.id), _canned)
+    return slice_of(call, query, canned_answers.every(session, call.account.id), _canned)
 
 
 @area("POST", "/canned-answers", "messages.reply", status=201)
 def canned_create(call: Call, session: Session, body: CannedWanted) -> CannedTold:
     """A new canned answer."""
-    canned_id = conversations.save_canned(session, call.account.id, body.title, body.text)
+    canned_id = canned_answers.save(session, call.account.id, body.title, body.text)
     call.audit(session, "canned.add", body.title.strip(), after=body.model_dump())
     return CannedTold(id=canned_id, title=body.title.strip(), text=body.text.strip())
 
@@ -181,9 +181,9 @@ def canned_create(call: Call, session: Session, body: CannedWanted) -> CannedTol
 @area("PUT", "/canned-answers/<canned_id>", "messages.reply")
 def canned_update(call: Call, session: Session, canned_id: Id, body: CannedWanted) -> CannedTold:
     """Change a canned answer."""
-    rows = conversations.canned(session, call.account.id)
+    rows = canned_answers.every(session, call.account.id)
     before = found(next((row for row in rows if row.id == canned_id), None))
-    conversations.save_canned(session, call.account.id, body.title, body.text, canned_id)
+    canned_answers.save(session, call.account.id, body.title, body.text, canned_id)
     was = {"title": before.title, "text": before.text}
     call.audit(session, "canned.change", body.title.strip(), before=was, after=body.model_dump())
     return CannedTold(id=canned_id, title=body.title.strip(), text=body.text.strip())
@@ -192,7 +192,7 @@ def canned_update(call: Call, session: Session, canned_id: Id, body: CannedWante
 @area("DELETE", "/canned-answers/<canned_id>", "messages.reply")
 def canned_delete(call: Call, session: Session, canned_id: Id) -> Nothing:
     """Remove a canned answer."""
-    title = found(conversations.drop_canned(session, call.account.id, canned_id))
+    title = found(canned_answers.drop(session, call.account.id, canned_id))
     call.audit(session, "canned.delete", title)
     return Nothing()
 

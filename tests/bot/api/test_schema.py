@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from schemathesis import checks
 
 from bot import (
-    conversations,
+    canned_answers,
     db,
     drafts,
     followers,
@@ -100,7 +100,7 @@ def seed(rt: Runtime) -> str:
             )  # fmt: skip
         scenes_module.save(session, account_id, key="wb_bio", name="微博主页", now=now)
         session.execute(scenes_module.scenes.update().values(url="http://weixin.qq.com/q/x"))
-        conversations.save_canned(session, account_id, "你好", "您好，请稍等")
+        canned_answers.save(session, account_id, "你好", "您好，请稍等")
         rule = {
             "name": "领券",
             "when": [{"text_is": {"any": ["领券"]}}],
