@@ -237,10 +237,10 @@ def changes_of(
     return listed, count
 
 
-def answer(rulebook: Rulebook, facts: Facts) -> Json:
-    """The first answer of a rulebook to a push; empty where it says nothing."""
-    answers = dryrun.outcome(decide(rulebook, facts)).answers
-    return answers[0] if answers else {}
+def answer(rulebook: Rulebook, facts: Facts) -> tuple[str, Json]:
+    """(the first rule that wins, the first answer) of a rulebook to a push; empty where there is none."""
+    found = dryrun.outcome(decide(rulebook, facts))
+    return next(iter(found.rules), ""), next(iter(found.answers), {})
 
 
 def change_json(change: Change) -> Json:

@@ -189,12 +189,12 @@ def example(facts: Facts) -> tuple[str, list[str]]:
     return told_, around
 
 
-def _answer(book: Rulebook | None, one: Finding) -> str:
-    """What a follower gets for the example: the rules are asked."""
+def _answer(book: Rulebook | None, one: Finding) -> tuple[str, str]:
+    """(who answers the example, with what): the rules are asked."""
     if book is None or one.example is None:
-        return ""
-    outcome = rule_trials.answer(book, one.example)
-    return words.replied(outcome)
+        return "", ""
+    winner, content = rule_trials.answer(book, one.example)
+    return winner, words.replied(content)
 
 
 def _body(session: Session, here: Here, of: str) -> Mapping[str, Any]:

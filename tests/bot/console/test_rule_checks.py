@@ -47,6 +47,7 @@ def test_a_hidden_rule_and_a_dead_one_are_explained_and_linked(
     assert "检查了 3 条规则，发现 2 处" in told
     assert "凡是它能命中的消息，排在前面的「券」都先命中并结束" in told
     assert "优惠券过期" in told and "领券" in told
+    assert "由「券」回答" in told
     assert "生效时间已在 2024-11-12 00:00 结束" in told
     html = answer.get_data(as_text=True)
     for rule_id in rules.values():
