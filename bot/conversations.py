@@ -433,10 +433,16 @@ def _of_push(push: Any) -> list[Bubble]:
                 content.kind_of(push.reply),
                 dict(push.reply),
                 push.id,
-                who=f"rule:{push.rules[-1]}" if push.rules else "system",
+                who=_who(push),
             )
         )
     return found
+
+
+def _who(push: Any) -> str:
+    if push.rules:
+        return f"rule:{push.rules[-1]}"
+    return "fallback" if (push.trace or {}).get("fallback") else "system"
 
 
 def _sent(

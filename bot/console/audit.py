@@ -11,6 +11,7 @@ from bot import audit_log as log
 from bot import db
 from bot.audit_log import Wanted
 from bot.console.access import Here, System, page, system_page
+from bot.console.audit_words import label
 from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file
 from bot.errors import Invalid
 from bot.runtime import Runtime
@@ -43,7 +44,11 @@ def _log(rt: Runtime, account_id: int | None) -> str | Response:
         known = log.actions(session, account_id)
         filters = (
             Filter("operator", _("谁")),
-            Filter("action", _("做了什么"), [(one, one) for one in known]),
+            Filter(
+                "action",
+                _("做了什么"),
+                sorted(((one, label(one)) for one in known), key=lambda pair: pair[1]),
+            ),
             Filter("since", _("从 2026-11-01")),
             Filter("until", _("到 2026-11-30")),
         )
@@ -96,7 +101,7 @@ def _line(row: Any) -> dict[str, Any]:
     return {
         "at": row.at,
         "operator": row.operator,
-        "action": row.action,
+        "action": label(row.action),
         "object": row.object,
         "changes": [
             (name, _short(was), _short(now))

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
 from bot import received_media
 from bot.console import words
@@ -14,7 +15,13 @@ from bot.conversations import MESSAGES, Bubble
 from bot.wechat.errcodes import verdict
 
 LONGEST = 80  # characters of a line in the inbox
-WHO = {"reply": "规则", "later": "规则（延时）", "preview": "预览", "system": "系统"}
+WHO = {
+    "reply": _l("规则"),
+    "later": _l("规则（延时）"),
+    "preview": _l("预览"),
+    "fallback": _l("兜底回复"),
+    "system": _l("系统"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ def _who(who: str) -> str:
         return str(_("规则「%(name)s」", name=name))
     if kind == "campaign":
         return str(_("活动「%(name)s」", name=name))
-    return WHO.get(who, who)
+    return str(WHO.get(who, who))
 
 
 def _status(bubble: Bubble) -> tuple[str, bool]:

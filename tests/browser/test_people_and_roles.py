@@ -14,6 +14,7 @@ from tests.browser.conftest import Product, log_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLLOWER = "o_browser_test_0000000answer"
+NEIGHBOUR = "o_browser_test_00000neighbour"
 
 
 def enter(page: Any, product: Product, name: str, password: str) -> None:
@@ -105,9 +106,14 @@ def test_an_agent_sees_no_more_than_the_role_allows(page: Any, product: Product)
 def test_a_phone_shows_the_conversation_without_scrolling_sideways(
     page: Any, product: Product
 ) -> None:
+    product.control("act", app_id=APP_ID, act="follow", open_id=NEIGHBOUR)
+    product.control("act", app_id=APP_ID, act="say", open_id=NEIGHBOUR, text="手机上看得到吗")
     log_in(page, product)
+    page.goto(f"{product.url}/console/muyan/messages?q={NEIGHBOUR}")
+    talk = page.locator("td.lead a").first.get_attribute("href").removeprefix("/console/")
     page.set_viewport_size({"width": 375, "height": 740})
-    for path in ("muyan/messages", "muyan/settings", "muyan/setup/check", "muyan/audit", "muyan/jobs",
+    for path in (
+        talk,"muyan/messages", "muyan/settings", "muyan/setup/check", "muyan/audit", "muyan/jobs",
                  "system/operators", "system/operators/new", "system/accounts", "system/me"):  # fmt: skip
         page.goto(f"{product.url}/console/{path}")
         wide = page.evaluate("document.documentElement.scrollWidth")

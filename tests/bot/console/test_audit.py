@@ -30,6 +30,7 @@ def test_a_change_is_shown_as_what_differs(
     after = {"name": "领券", "when": [{"text_is": ["领券", "优惠"]}], "enabled": False}
     change(engine, account.id, "领券", now, before=before, after=after)
     page = as_role("lead").get("/console/muyan/audit").get_data(as_text=True)
+    assert "修改规则" in page
     assert "when[1].text_is" in page
     assert "领券、优惠" in page
     assert "enabled" in page

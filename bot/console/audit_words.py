@@ -1,0 +1,94 @@
+"""What the audit log's ``thing.verb`` names are called: 修改规则, 发布菜单. A word nobody knows stays as it is."""
+
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+
+THINGS = {
+    "account": _l("公众号"),
+    "campaign": _l("活动"),
+    "canned": _l("快捷回复"),
+    "conversation": _l("会话"),
+    "dry_run": _l("试运行"),
+    "fallback": _l("兜底回复"),
+    "file": _l("公众号文件"),
+    "follower": _l("粉丝"),
+    "followers": _l("粉丝名单"),
+    "job": _l("后台任务"),
+    "ledger": _l("额度账本"),
+    "menu": _l("菜单"),
+    "operator": _l("成员"),
+    "rule": _l("规则"),
+    "rulebook": _l("规则集"),
+    "rules": _l("规则"),
+    "scene": _l("渠道二维码"),
+    "tag": _l("标签"),
+    "token": _l("API 密钥"),
+    "unmatched": _l("未匹配消息"),
+    "webhook": _l("Webhook"),
+}
+VERBS = {
+    "add": _l("新增"),
+    "adopt": _l("采用平台上的"),
+    "apply": _l("应用"),
+    "approve": _l("审批"),
+    "archive": _l("归档"),
+    "assign": _l("转交"),
+    "back": _l("交还"),
+    "batch": _l("批量新建"),
+    "cancel": _l("取消"),
+    "change": _l("修改"),
+    "check": _l("检查"),
+    "close": _l("关闭"),
+    "create": _l("新建"),
+    "delete": _l("删除"),
+    "discard": _l("放弃草稿："),
+    "dry_run": _l("试运行"),
+    "edit": _l("修改"),
+    "end_sessions": _l("全部退出登录："),
+    "erase": _l("删除资料："),
+    "export": _l("导出"),
+    "external": _l("说明外部群发："),
+    "go": _l("恢复发送："),
+    "group": _l("分组"),
+    "hand_back": _l("交还"),
+    "ignore": _l("忽略"),
+    "import": _l("导入"),
+    "logo": _l("换标志："),
+    "make": _l("生成"),
+    "merge": _l("合并"),
+    "move": _l("移动"),
+    "off": _l("停用"),
+    "opening": _l("说明期初群发："),
+    "passwd": _l("换密码："),
+    "pause": _l("暂停"),
+    "publish": _l("发布"),
+    "remove": _l("移除"),
+    "restore": _l("恢复"),
+    "resume": _l("继续"),
+    "retry": _l("重试"),
+    "revoke": _l("吊销"),
+    "roll_back": _l("回滚"),
+    "rotate": _l("换密钥："),
+    "save": _l("保存"),
+    "schedule": _l("定时发布"),
+    "scopes": _l("改可见范围："),
+    "send": _l("回复"),
+    "stop": _l("紧急停止："),
+    "switch": _l("开关"),
+    "tag": _l("打标签："),
+    "take": _l("接手"),
+    "tester": _l("设为测试号："),
+    "totp_off": _l("关闭两步验证："),
+    "totp_on": _l("打开两步验证："),
+    "untag": _l("去标签："),
+}
+
+
+def label(action: str) -> str:
+    """An action in words."""
+    if action == "login":
+        return str(_("登录"))
+    thing, dot, verb = action.partition(".")
+    if not dot or thing not in THINGS or verb not in VERBS:
+        return action
+    return f"{VERBS[verb]}{THINGS[thing]}"
