@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from bot.db import Session
 from bot.errors import Invalid
-from bot.follower_search import Line, Looked, Wanted, lines, looked
+from bot.follower_search import FEW, Line, Looked, Wanted, lines, looked
+from bot.sql import among
 from bot.tables.followers import followers
 
 SORTS: Mapping[str, Any] = {
@@ -100,41 +101,36 @@ def _found(
     limit: int,
 ) -> tuple[Total, list[int]]:
     """How many match, and the ids of the page."""
-    total = None
     if wanted == Wanted(status=wanted.status):
         total = Total(_present(session, account_id, wanted.status))
-    if total is None or total.people <= GATHER:
-        people, ids = _sorted(session, found, order, limit, at_most=GATHER + 1)
-        if people <= GATHER:
-            return Total(people), ids
-    total = total or _counted(session, found)
-    near = _near(session, account_id, wanted.status, found, order, limit)
-    return total, near if near is not None else _sorted(session, found, order, limit)[1]
+    else:
+        few = sa.select(followers.c.id).where(found.clause()).limit(FEW + 1)
+        ids = list(session.execute(few).scalars())
+        if len(ids) <= FEW:
+            known = Looked({"ids": among(followers.c.id, ids)}, {})
+            return Total(len(ids)), _sorted(session, known, order, limit)
+        total = _counted(session, found)
+    if total.people > GATHER:
+        near = _near(session, account_id, wanted.status, found, order, limit)
+        if near is not None:
+            return total, near
+    return total, _sorted(session, found, order, limit)
 
 
-def _sorted(
-    session: Session, found: Looked, order: _Order, limit: int, at_most: int | None = None
-) -> tuple[int, list[int]]:
-    """Gather all that match (``at_most`` so many), and sort them: how many, and the page.
+def _sorted(session: Session, found: Looked, order: _Order, limit: int) -> list[int]:
+    """Gather all that match, and sort them for the page.
 
     MATERIALIZED: else both databases walk the order's index and ask a million rows one by one.
     """
-    which = sa.select(followers.c.id, order.column.label("value")).where(found.clause())
-    if order.by_id:
-        which = sa.select(followers.c.id, sa.null().label("value")).where(found.clause())
-    if at_most is not None:
-        which = which.limit(at_most)
+    value = sa.null() if order.by_id else order.column
+    which = sa.select(followers.c.id, value.label("value")).where(found.clause())
     hits = which.cte("hits").prefix_with("MATERIALIZED")
-    people = sa.select(sa.func.count()).select_from(hits).scalar_subquery()
-    asked = sa.select(hits.c.id, people.label("people"))
+    asked = sa.select(hits.c.id)
     if order.started:
         asked = asked.where(_beyond(hits.c.value, hits.c.id, order))
     # those without a value last, said aloud: the databases disagree about NULL
     ends = (hits.c.value.is_(None), *_ends(hits.c.value, hits.c.id, order))
-    rows = session.execute(asked.order_by(*ends).limit(limit)).all()
-    if rows:
-        return int(rows[0].people), [row.id for row in rows]
-    return int(session.execute(sa.select(sa.func.count()).select_from(hits)).scalar_one()), []
+    return list(session.execute(asked.order_by(*ends).limit(limit)).scalars())
 
 
 def _near(

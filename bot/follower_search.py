@@ -24,6 +24,8 @@ STATUSES = ("subscribed", "left", "all")
 ACTIVE_DAYS = (1, 7, 30, 90)
 LONGEST_QUERY = 100
 _OPEN_ID = re.compile(r"[A-Za-z0-9_-]{4,64}")
+FEW = 2000  # ids that one statement hands to the next
+LARGE = 50_000
 BATCH = 1000  # rows a statement of ``walk``
 
 
@@ -212,7 +214,11 @@ def looked(
     if wanted.query:
         each["query"], found = _query(session, account_id, wanted.query, whole_ids)
         if found is not None:
-            sets["query"] = found
+            ids = list(session.execute(found.limit(FEW + 1)).scalars())
+            if len(ids) <= FEW:  # looked for once, and not again by each statement of a page
+                each["query"] = among(followers.c.id, ids)
+            else:
+                sets["query"] = found
     if wanted.tag is not None:
         worn = _wearers(session, account_id, wanted.tag, now)
         each["tag"] = worn.where(follower_tags.c.follower_id == followers.c.id).exists()
@@ -241,7 +247,21 @@ def looked(
         recently = followers.c.last_active_at >= since
         silent = sa.or_(followers.c.last_active_at.is_(None), followers.c.last_active_at < since)
         each["active"] = recently if wanted.active_days > 0 else silent
-    return Looked(each, sets)
+    return Looked(each, _smallest(session, sets))
+
+
+def _smallest(session: Session, sets: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The set with the fewest; whoever is in it is then asked about the others one by one."""
+    if len(sets) < 2:
+        return sets
+    sizes = {
+        name: session.execute(
+            sa.select(sa.func.count()).select_from(one.limit(LARGE).subquery())
+        ).scalar_one()
+        for name, one in sets.items()
+    }
+    smallest = min(sizes, key=lambda name: sizes[name])
+    return {smallest: sets[smallest]}
 
 
 def _status(status: str) -> sa.ColumnElement[bool]:

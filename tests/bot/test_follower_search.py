@@ -144,6 +144,7 @@ def test_pages_by_key_show_everybody_once_however_they_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # the bounds between the ways of finding a page, which only a million followers would reach
+    monkeypatch.setattr(follower_pages, "FEW", gather - 1)
     monkeypatch.setattr(follower_pages, "GATHER", gather)
     monkeypatch.setattr(follower_pages, "PROBE", probe)
     tag = factories.make_tag(session, account.id, "会员")
@@ -179,6 +180,7 @@ def test_pages_by_key_show_everybody_once_however_they_are_found(
 def test_a_count_that_would_take_long_says_at_least(
     account: Account, session: db.Session, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(follower_pages, "FEW", 1)
     monkeypatch.setattr(follower_pages, "GATHER", 2)
     monkeypatch.setattr(follower_pages, "COUNTED", 5)
     factories.make_followers(session, account.id, 8, now=now)
