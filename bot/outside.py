@@ -12,7 +12,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from bot.errors import Invalid
@@ -144,24 +143,27 @@ def _connection(
 ) -> Iterator[http.client.HTTPConnection]:
     """Open to ``address`` whatever the name says now, and ended after so many seconds."""
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    plain = socket.create_connection((address, port), timeout=seconds)
+    wire = socket.create_connection((address, port), timeout=seconds)
     late = threading.Event()
 
     def end() -> None:
         late.set()
         with contextlib.suppress(OSError):
-            plain.shutdown(socket.SHUT_RDWR)
+            # of the plain class: TLS would say good-bye first, and wait
+            socket.socket.shutdown(wire, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-    wire: Any = plain
     try:
         if scheme == "https":
-            wire = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+            context = ssl.create_default_context()
+            secured = context.wrap_socket(wire, server_hostname=host, do_handshake_on_connect=False)
+            wire = secured
+            secured.do_handshake()
         connection.sock = wire
         yield connection
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):
         if late.is_set():
             raise TimeoutError from None
         raise
@@ -169,4 +171,3 @@ def _connection(
         timer.cancel()
         connection.close()
         wire.close()
-        plain.close()

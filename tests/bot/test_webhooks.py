@@ -5,14 +5,21 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from bot import db, events, outside, rulebook, scheduler, webhook_deliveries, webhooks
 from bot.accounts import Account
@@ -310,9 +317,42 @@ def test_a_rotated_secret_signs_from_then_on(rt: Runtime, brand: int, receiver: 
     assert old != new and new not in stored
 
 
-def test_a_slow_receiver_is_left_after_the_whole_time(receiver: Receiver):
+def certificate(folder: Path) -> str:
+    """A self-signed certificate with its key, as one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    begins = factories.at("2020-01-01 00:00")
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
+        .public_key(key.public_key())
+        .not_valid_before(begins).not_valid_after(begins + timedelta(days=36500))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path = folder / "server.pem"
+    path.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return str(path)
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(tmp_path: Path):
+    listening = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path))
+    listening.socket = context.wrap_socket(listening.socket, server_side=True)
+    listening.handle_error = lambda *_args: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=listening.handle_request, daemon=True)
+    thread.start()
+    posted = outside.post(f"https://127.0.0.1:{listening.server_port}/", b"{}", {}, private=True)
+    thread.join()
+    listening.server_close()
+    assert posted == Posted(None, "TLS: CERTIFICATE_VERIFY_FAILED")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_slow_receiver_is_left_after_the_whole_time(scheme: str):
     listening = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # accepts, never answers
-    url = f"http://127.0.0.1:{listening.server_port}/"
+    url = f"{scheme}://127.0.0.1:{listening.server_port}/"
     posted = outside.post(url, b"{}", {}, private=True, seconds=0.2)
     listening.server_close()
     assert posted == Posted(None, "no answer within 0.2 seconds")
