@@ -1,6 +1,8 @@
 """What forms offer to choose from: the account's tags, QR codes, segments, fields, events and files."""
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,9 +21,11 @@ MOST = 1000  # names of a kind: a page stays a page
 
 def known(session: Session, account_id: int) -> Mapping[str, Sequence[Any]]:
     """Names by kind, as ``forms.draw`` takes them; fields and events are those the rules mention."""
-    mentioned = model.names(
-        {"rules": [draft.body for draft in drafts.listing(session, account_id)]}
-    )
+    mentioned = {
+        found
+        for draft in drafts.listing(session, account_id)
+        for found in _mentioned(json.dumps(draft.body, sort_keys=True))
+    }
     found: dict[str, Sequence[Any]] = {
         "tag": _of(session, account_id, tags.c.name),
         "segment": _of(session, account_id, segments.c.name),
@@ -85,5 +89,12 @@ def _scenes(session: Session, account_id: int) -> list[tuple[str, str]]:
     return [(row.key, row.name) for row in rows]
 
 
-def _named(mentioned: set[tuple[str, str, str]], kind: str) -> set[str]:
-    return {name for one, name, _place in mentioned if one == kind}
+def _named(mentioned: set[tuple[str, str]], kind: str) -> set[str]:
+    return {name for one, name in mentioned if one == kind}
+
+
+@lru_cache(maxsize=20_000)
+def _mentioned(text: str) -> frozenset[tuple[str, str]]:
+    """(kind, name) of what one rule mentions; kept, because reading thousands of rules takes a second."""
+    found = model.names({"rules": [json.loads(text)]})
+    return frozenset((kind, name) for kind, name, _place in found)

@@ -32,7 +32,6 @@ COLUMNS = (
     Column("published_at", _l("发布时间")),
     Column("published_by", _l("发布人")),
     Column("note", _l("说明")),
-    Column("rules", _l("规则数"), number=True),
 )
 
 
@@ -87,14 +86,17 @@ def rulebooks(here: Here) -> str | Response:
             sa.select(sa.func.count()).where(table.c.account_id == here.account.id)
         ).scalar_one()
         before = int(wanted.after) if wanted.after.isdigit() and len(wanted.after) < 10 else None
-        query = sa.select(table).where(table.c.account_id == here.account.id)
+        # without the bodies: thirty of thousands of rules each would take a second
+        query = sa.select(*(table.c[column.name] for column in COLUMNS)).where(
+            table.c.account_id == here.account.id
+        )
         if before is not None:
             query = query.where(table.c.number < before)
         if wanted.q:
             query = query.where(table.c.note.contains(wanted.q, autoescape=True))
         limit = 5000 if wanted.format == "csv" else PAGE_SIZE + 1
         found = session.execute(query.order_by(table.c.number.desc()).limit(limit)).all()
-        rows = [{**row._mapping, "rules": len(row.body.get("rules") or ())} for row in found]
+        rows = [dict(row._mapping) for row in found]
     if wanted.format == "csv":
         values = ([row[column.name] for column in COLUMNS] for row in rows)
         return csv_file("rulebooks", [column.label for column in COLUMNS], values)
