@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as Answer
 
-from bot import db, scene_files, scene_reports, scene_search, scenes
+from bot import db, scene_files, scene_lists, scene_reports, scene_search, scenes
 from bot.clock import day_of
 from bot.console.access import Here, confirm, done, missing, page
 from bot.console.lists import (
@@ -104,7 +104,6 @@ def scenes_list(here: Here) -> str | Response:
             span=span,
             notices=scene_reports.warnings(session, here.account.id, here.now, here.scenes),
             groups=scenes.groups(session, here.account.id, here.scenes),
-            tags=tag_choices(session, here),
             unmade=scenes.unmade(session, here.account.id) if here.may("scenes.write") else 0,
             refused=here.account.rights.get(scenes.FEATURE) is False,
             told=told,
@@ -144,7 +143,10 @@ def scenes_bulk(here: Here) -> Answer | str:
             given["group"] = request.form.get("group", "").strip()
         else:
             known = dict(tag_choices(session, here))
-            given["tags"] = [name for name in request.form.getlist("tags") if name in known]
+            given["tags"] = scene_lists.tag_names(request.form.get("tags", ""))
+            unknown = [name for name in given["tags"] if name not in known]
+            if unknown:
+                raise Invalid("tags", f"there is no tag '{unknown[0][:60]}'")
         changed = scenes.change_many(session, here.account.id, keys, **given)
         here.audit(session, f"scene.{action}", _several(keys), after=given)
     return done(_("已修改 %(count)s 个二维码", count=changed), "scenes_list")
