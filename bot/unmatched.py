@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ MOST = 20_000  # messages that are looked at, the newest
 SHOWN = 200  # wishes
 GROUP = "未匹配消息"
 TO_FILL = "（请填写回复）"
+# as the partial index says it: of "unmatched = 1", which SQLAlchemy writes, SQLite does not see that it is the same
+IS_UNMATCHED = sa.text("inbound.unmatched")
 Json = dict[str, Any]
 
 
@@ -35,11 +38,21 @@ class Found:
 
 
 def found(session: Session, account_id: int, most: int = MOST) -> Found:
-    """The wishes behind the newest messages nobody answered."""
-    rows = _rows(session, account_id, most + 1)
-    said = [Said(row.facts.get("text", ""), row.follower_id or 0, row.id) for row in rows[:most]]
-    words = [row.folded for row in ignored(session, account_id)]
-    return Found(clusters(said, words, SHOWN), len(said), len(rows) <= most)
+    """The wishes behind the newest messages nobody answered; worked out once for the same messages."""
+    rows = session.execute(
+        sa.select(inbound.c.facts["text"].as_string().label("text"), inbound.c.follower_id)
+        .where(*_unanswered(account_id))
+        .order_by(inbound.c.id.desc())
+        .limit(most + 1)
+    ).all()
+    said = tuple((row.text or "", row.follower_id or 0) for row in rows[:most])
+    words = tuple(row.folded for row in ignored(session, account_id))
+    return Found(_gathered(said, words), len(said), len(rows) <= most)
+
+
+@lru_cache(maxsize=4)
+def _gathered(said: tuple[tuple[str, int], ...], words: tuple[str, ...]) -> Sequence[Cluster]:
+    return clusters((Said(text, follower_id) for text, follower_id in said), words, SHOWN)
 
 
 def ignored(session: Session, account_id: int) -> Sequence[sa.Row[Any]]:
@@ -124,14 +137,14 @@ def _free_name(session: Session, account_id: int, wanted: str) -> str:
     return wanted if wanted not in taken else next(one for one in numbered if one not in taken)
 
 
+def _unanswered(account_id: int) -> tuple[Any, ...]:
+    return inbound.c.account_id == account_id, IS_UNMATCHED, inbound.c.facts.is_not(None)
+
+
 def _rows(session: Session, account_id: int, most: int) -> Sequence[Any]:
     return session.execute(
         sa.select(inbound.c.id, inbound.c.follower_id, inbound.c.facts)
-        .where(
-            inbound.c.account_id == account_id,
-            inbound.c.unmatched,
-            inbound.c.facts.is_not(None),
-        )
+        .where(*_unanswered(account_id))
         .order_by(inbound.c.id.desc())
         .limit(most)
     ).all()

@@ -94,7 +94,6 @@ class Said:
 
     text: str
     follower_id: int
-    push_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import render_template, url_for
 from flask_babel import gettext as _
 
-from bot import conversations, db, rulebook, scene_reports, webhooks
+from bot import conversations, db, rulebook, scene_reports, unmatched, webhooks
 from bot.console.access import Here, page
 from bot.db import Session
 from bot.tables.inbox import inbound
@@ -61,7 +61,7 @@ def _unmatched(here: Here, session: Session) -> Iterator[Todo]:
     since = here.now - timedelta(days=UNMATCHED_DAYS)
     newest = (
         sa.select(inbound.c.received_at)
-        .where(inbound.c.account_id == here.account.id, inbound.c.unmatched)
+        .where(inbound.c.account_id == here.account.id, unmatched.IS_UNMATCHED)
         .order_by(inbound.c.id.desc())
         .limit(MOST)
         .subquery()

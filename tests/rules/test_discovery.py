@@ -16,7 +16,7 @@ NOW = factories.at("2025-11-24 10:00")
 
 
 def said(*texts: str) -> list[Said]:
-    return [Said(text, number, number) for number, text in enumerate(texts)]
+    return [Said(text, number) for number, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize(
