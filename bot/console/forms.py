@@ -211,6 +211,8 @@ def _shown(kind: str, value: Any) -> Any:
         case "words" | "lines" | "numbers":
             listed = value if isinstance(value, list | tuple) else [] if value is None else [value]
             return "\n".join(str(one) for one in listed)
+        case "number" if isinstance(value, float) and value.is_integer():
+            return f"{value:.0f}"
         case "flag":
             return value is True
         case "maybe":

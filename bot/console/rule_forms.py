@@ -75,7 +75,7 @@ def changed_parts(form: Form, body: Json) -> Json:
         listed.append({form[f"add:{section}"]: {}})
         return {**body, section: listed}
     numbers = forms.indexes(form, section)[:MOST_PARTS]
-    if number not in numbers:
+    if number not in numbers[: len(listed)]:
         return body
     place = numbers.index(number)
     other = {"up": place - 1, "down": place + 1}.get(verb)
@@ -146,14 +146,14 @@ def _put(value: Any, path: Sequence[str], theirs: Any) -> None:
     for step in outer:
         if isinstance(value, list):
             value = value[int(step)]
-        else:
+        elif isinstance(value, dict):
             value = value.setdefault(step, {})
     if isinstance(value, list):
         place = int(last)
         value[place : place + 1] = [] if theirs is None else [theirs]
-    elif theirs is None:
+    elif isinstance(value, dict) and theirs is None:
         value.pop(last, None)
-    else:
+    elif isinstance(value, dict):
         value[last] = theirs
 
 

@@ -45,7 +45,7 @@ def sorts_of(body: Mapping[str, Any]) -> list[str]:
 def member_label(folder: str, name: str) -> str:
     """A condition or action as the operator knows it; its name where nobody defines it any more."""
     member = members(folder).get(name)
-    return str(member.LABEL[language()]) if member is not None else name
+    return str(getattr(member, "LABEL", {}).get(language(), name))
 
 
 def conditions(body: Mapping[str, Any]) -> list[tuple[str, str]]:

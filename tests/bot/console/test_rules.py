@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from bot import db, drafts, rulebook
+from bot import db, drafts, registry, rulebook
 from bot.accounts import Account
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.operators import audit
@@ -379,6 +380,54 @@ def test_the_second_of_two_sees_both_and_chooses(browser: FlaskClient, rules: Ru
     assert (form["version"], form["when.0.text_is.any"]) == ("2", "二")
     assert pages.post(browser, path, form).status_code == 303
     assert rules.listed()[0].body == rule("券", "二", reply="给你一张券")
+
+
+def test_whatever_is_posted_is_answered(browser: FlaskClient, rules: Rules) -> None:
+    """Made-up forms, the same at each run: kept, refused or saved, but never an error of ours."""
+    (rule_id,) = rules.add(rule("甲"))
+    dice = random.Random(3)
+    members = [*registry.members("rules.conditions"), *registry.members("rules.actions"), "", "x.y"]
+    values = [
+        "",
+        "1",
+        "-1",
+        "甲",
+        "text",
+        "true",
+        "{",
+        "a: [1",
+        "9" * 400,
+        "\x00\ud7ff",
+        "2026-01-01T00:00",
+        "*" * 300,
+    ]
+    mark = pages.mark(browser, f"{rules.path}/test")
+    for _ in range(24):
+        data = typed() if dice.random() < 0.5 else {"name": dice.choice(values)}
+        for _field in range(dice.randrange(1, 12)):
+            section, number = dice.choice(["when", "then"]), dice.randrange(3)
+            member = dice.choice(members)
+            data[f"{section}.{number}:member"] = member
+            tail = dice.choice(
+                [
+                    "",
+                    ":json",
+                    ":kind",
+                    ".any",
+                    ".text",
+                    ".image.file",
+                    ".choices.0:kind",
+                    ".raw:json",
+                ]
+            )
+            data[f"{section}.{number}.{member}{tail}"] = dice.choice(values)
+        data["version"] = dice.choice(["1", "99999999999999999999", "x"])
+        data["do"] = dice.choice(["save", "merge", "add:when", "up:then:1", "remove:when:0", "x"])
+        data["active.from"] = dice.choice(values)
+        for path in ("new", str(rule_id), "fallback", "preview", "test"):
+            sent = {**data, "csrf_token": mark}
+            answer = browser.post(f"{rules.path}/{path}", data=sent, headers=HTMX)
+            assert answer.status_code in (200, 409, 422), (path, data)
 
 
 def test_a_new_rule_may_begin_with_what_was_asked(browser: FlaskClient, rules: Rules) -> None:
