@@ -10,6 +10,7 @@ from bot.console.words import KIND
 
 # by "module.parameter" first, then by the parameter alone
 LABELS: Mapping[str, Any] = {
+    "scenereply.reply": _("回复内容"),
     "keywords.any": _("关键词"),
     "menu_key.any": _("菜单 Key"),
     "message_kind.any": _("消息类型"),

@@ -193,8 +193,10 @@ def _line(row: Any) -> dict[str, Any]:
 
 def _who(message: Mapping[str, Any]) -> str:
     if not message:
-        return "已删除"
-    return "平台" if message.get("kind") in FROM_PLATFORM else short(message.get("open_id"))
+        return str(_("已删除"))
+    if message.get("kind") in FROM_PLATFORM:
+        return str(_("平台"))
+    return short(message.get("open_id"))
 
 
 def _cut(text: str) -> str:

@@ -13,12 +13,14 @@ from urllib.parse import quote, urlencode
 
 import xlsxwriter
 from flask import Response, request, stream_with_context
+from flask_babel import lazy_gettext as _l
 
 from bot.clock import local
 from bot.errors import Invalid
 
 LONGEST_SEARCH = 100  # characters
 PAGE_SIZE = 30
+ROWS = _l("条")
 _TEMPTING = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet reads as a formula
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -74,7 +76,7 @@ class Listing:
     rows: Sequence[Any]
     total: int | None
     more: str | int | None = None
-    unit: str = "条"
+    unit: Any = ROWS
     about: str = ""  # beside the total: "10 万以上" and the like
     exports: Sequence[str] = ("csv",)
     sizes: Mapping[str, int] = field(default_factory=dict)

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Response, render_template, request
 from flask_babel import gettext as _
-from pydantic import Field
 from werkzeug.wrappers import Response as Answer
 
 from bot import db, scene_files, scene_lists, scenes
@@ -27,7 +26,7 @@ DAY = 86_400
 
 
 class SceneReply(Params):
-    reply: Content | None = Field(None, title="回复内容")
+    reply: Content | None = None
 
 
 @page("/scenes/new", "scenes.write", methods=("GET", "POST"))
