@@ -73,10 +73,13 @@ def hard(count: int) -> Rules:
 
 
 def timed(rules: Rules) -> tuple[float, list[Finding]]:
+    """Seconds of one processor: nothing here waits, and a busy machine is not what is asked about."""
     rulebook = load({"rules": rules})
-    start = time.perf_counter()
+    start, wall = time.process_time(), time.perf_counter()
     found = find(rulebook, now=NOW)
-    return time.perf_counter() - start, found
+    seconds = time.process_time() - start
+    print(f"  {seconds:.2f} s of one processor, {time.perf_counter() - wall:.2f} s on the clock")
+    return seconds, found
 
 
 def main() -> int:

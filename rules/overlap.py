@@ -262,11 +262,14 @@ class _Pairs:
         """One finding a rule that crosses others: of two the one that crosses more, else the later."""
         partners: dict[int, dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
         for number, group in self.met.wide:
-            rule = self.boxes[number].rule
+            mine = partners[self.boxes[number].rule]
             for other in group:
+                partner = self.boxes[other].rule
+                if partner in mine:
+                    continue  # all boxes of a rule meet this one alike: one pair shows it
                 pair = (number, other) if number < other else (other, number)
                 if self._may_cross(pair):
-                    partners[rule][self.boxes[other].rule].append(pair)
+                    mine[partner].append(pair)
         met: dict[tuple[int, int], list[Pair]] = defaultdict(list)
         for pair in self.met.crossed:
             if self._may_cross(pair):
