@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.clock import month_of
 from bot.db import Session
+from bot.secrets import short
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
 from bot.tables.events import events
 from bot.tables.followers import consents, follower_tags, followers, reply_windows, tags
@@ -169,13 +170,18 @@ def collect(session: Session, account_id: int, follower_id: int) -> Json:
     return found
 
 
-def file(session: Session, account_id: int, follower_id: int) -> bytes:
-    """The same as a ZIP: ``person.json``, and the pictures and voices that were fetched, by their push."""
+def file(session: Session, account_id: int, follower_id: int, *, whole_ids: bool = True) -> bytes:
+    """The same as a ZIP: ``person.json``, and the pictures and voices that were fetched, by their push.
+
+    Without ``whole_ids`` OpenID and UnionID are shortened wherever they stand.
+    """
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as packed:
-        text = json.dumps(
-            collect(session, account_id, follower_id), ensure_ascii=False, indent=1, default=_text
-        )
+        found = collect(session, account_id, follower_id)
+        text = json.dumps(found, ensure_ascii=False, indent=1, default=_text)
+        for whole in (found["follower"]["open_id"], found["follower"]["union_id"]):
+            if whole and not whole_ids:
+                text = text.replace(whole, short(whole))
         packed.writestr("person.json", text)
         rows = session.execute(
             sa.select(inbound_media.c.push_id, inbound_media.c.type, inbound_media.c.data)

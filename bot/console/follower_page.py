@@ -138,7 +138,8 @@ def follower_export(here: Here, follower_id: int) -> Response:
     """Everything kept about one person, to give to that person."""
     with db.writing(here.rt.engine) as session:
         _alive(session, here, follower_id)
-        data = person.file(session, here.account.id, follower_id)
+        whole = here.may("followers.open_id")
+        data = person.file(session, here.account.id, follower_id, whole_ids=whole)
         here.audit(session, "follower.export", timeline.thing(follower_id))
     name = f"{here.account.slug}-{follower_id}.zip"
     return Response(data, mimetype="application/zip", headers=attachment(name))
