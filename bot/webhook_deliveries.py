@@ -2,7 +2,7 @@
 
 Signed as Standard Webhooks 1.0.0 says; one id a delivery, also when it is repeated. A stored payload holds
 the follower's row id; the OpenID is added at the moment of sending, where the webhook may have it.
-Source: standard-webhooks/standard-webhooks:spec/standard-webhooks.md (read 2026-11).
+Source: www.standardwebhooks.com, version 1.0.0 (read 2026-11).
 """
 
 import base64
