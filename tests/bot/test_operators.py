@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 
 from bot import db, operators
 from bot.clock import Clock
@@ -11,6 +12,15 @@ from bot.errors import Invalid, Refused
 from bot.kept import DatabaseStore
 from bot.tables.operators import audit
 from bot.tables.operators import operators as table
+
+
+@pytest.fixture(autouse=True)
+def _light_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real argon2 with light parameters, except where the parameters are looked at."""
+    if "only_its_hash_is_kept" not in request.node.name:
+        light = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
+        monkeypatch.setattr(operators, "_hasher", light)
+        operators._nobody.cache_clear()
 
 
 def test_a_generated_password_logs_in_and_only_its_hash_is_kept(

@@ -128,6 +128,7 @@ def test_what_the_platform_refuses_is_named_and_a_right_that_is_missing_remember
     assert "没有检查" in report
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -186,6 +187,7 @@ def test_settings_change_what_was_typed_and_leave_secrets_that_were_not(
     assert "limits.cap.messages" in log
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -209,6 +211,7 @@ def test_a_setting_that_does_not_parse_changes_nothing(
         assert accounts.get(session, "muyan").name == "muyan"
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_the_emergency_stop_says_what_waits_and_is_ended_the_same_way(
     world: World, admin: FlaskClient
 ) -> None:
@@ -224,6 +227,7 @@ def test_the_emergency_stop_says_what_waits_and_is_ended_the_same_way(
     assert admin.get(f"{path}/explode").status_code == 404
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_the_command_line_and_the_account_file_refuse_the_programs_own_words(world: World) -> None:
     add = ("account", "add", "login", "--name", "x", "--app-id", APP_ID)
     secrets = {"S": factories.APP_SECRET, "T": factories.TOKEN}
@@ -231,6 +235,25 @@ def test_the_command_line_and_the_account_file_refuse_the_programs_own_words(wor
     assert "kept for the program itself" in told
     told = world.fails("apply", str(world.file("static", account={"app_id": APP_ID})))
     assert "kept for the program itself" in told
+
+
+def test_the_command_line_limits_people_and_helps_with_a_lost_phone(world: World) -> None:
+    world.connect(opening=False)
+    world.connect("shop", app_id=APP_ID, opening=False)
+    world.ok("operator", "add", "Bo", "--role", "lead", "--account", "shop")
+    world.ok(
+        "operator", "add", "Di", "--role", "channel", "--account", "muyan", "--scenes", "s_*,t"
+    )
+    seen = {one["name"]: one["accounts"] for one in world.told("operator", "list")}
+    assert seen == {"Bo": ["shop"], "Di": ["muyan"]}
+    add = ("operator", "add", "Ed", "--role", "channel")
+    assert "at least one QR code" in world.fails(*add, "--account", "muyan")
+    assert "no account" in world.fails(*add, "--account", "nobody", "--scenes", "x")
+    assert "not on" in world.fails("operator", "totp", "Bo", "--off")
+    assert "no operator" in world.fails("operator", "totp", "Ed", "--off"), "nothing was added half"
+    with db.writing(world.rt.engine) as session:
+        session.execute(sa.update(operators.operators).values(totp_secret="sealed"))
+    assert "is off" in world.ok("operator", "totp", "Bo", "--off")
 
 
 def test_the_list_of_accounts_marks_the_sandbox_and_what_is_unfinished(

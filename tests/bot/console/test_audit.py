@@ -84,6 +84,7 @@ def test_a_file_of_it_holds_no_formula(
     assert "<script>x" not in lead.get("/console/muyan/audit").get_data(as_text=True)
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
     [

@@ -136,6 +136,7 @@ def test_the_box_is_locked_with_the_reason_when_no_window_is_open(
     assert pages.post(agent, f"{address}/send", {"text": "x", "key": "2"}).status_code == 422
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_a_refusal_of_the_platform_is_told_in_words(world: World, agent: FlaskClient) -> None:
     world.follow(1)
     world.say(1, "在吗")
@@ -148,6 +149,7 @@ def test_a_refusal_of_the_platform_is_told_in_words(world: World, agent: FlaskCl
     assert "没有打开的客服窗口" in page, "the platform knows better"
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_whoever_opted_out_of_campaigns_is_answered_all_the_same(
     world: World, agent: FlaskClient
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_picture_is_fetched_once_and_served_with_a_safe_type(
     assert agent.get(address).data == PICTURE, "kept, the platform is not asked again"
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_a_page_in_the_clothes_of_a_picture_is_only_downloaded(
     world: World, agent: FlaskClient
 ) -> None:
@@ -204,6 +207,7 @@ def test_a_page_in_the_clothes_of_a_picture_is_only_downloaded(
     assert answer.headers["Content-Disposition"].startswith("attachment")
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_after_three_days_what_nobody_looked_at_is_gone_and_the_page_says_so(
     world: World, agent: FlaskClient
 ) -> None:
@@ -231,6 +235,7 @@ def test_a_picture_is_uploaded_sent_and_shown_again(world: World, agent: FlaskCl
     assert agent.get(found[0]).data == PICTURE
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -253,6 +258,7 @@ def test_an_upload_the_platform_would_not_take_is_refused_beside_the_box(
     assert re.search(told, answer.get_data(as_text=True))
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_everything_somebody_wrote_is_escaped(world: World, agent: FlaskClient) -> None:
     world.follow(1)
     world.say(1, HOSTILE)
@@ -281,6 +287,7 @@ def test_another_accounts_conversations_do_not_exist_here(world: World, agent: F
     assert world.rows(sa.select(conversations)) == []
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_canned_answers_are_written_changed_and_removed_after_asking(
     world: World, agent: FlaskClient
 ) -> None:

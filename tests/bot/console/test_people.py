@@ -75,6 +75,7 @@ def test_a_new_person_gets_a_password_once_and_sees_what_was_chosen(
     assert "小林" in sheet
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -257,6 +258,7 @@ def test_what_was_typed_before_the_login_ended_is_offered_again(
     assert pages.post(browser, path, {"title": "营业时间", "text": "10 点开门"}).status_code == 303
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     "headers",
     [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {}],
@@ -269,6 +271,7 @@ def test_a_form_of_somebody_elses_page_is_never_held(
     assert 'name="held"' not in answer.get_data(as_text=True)
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize("held", ["x", "gAAAAAB", "a" * 500_000])
 def test_what_was_not_sealed_by_us_is_not_opened(
     client: FlaskClient, ann: Someone, account: Account, held: str
@@ -279,6 +282,7 @@ def test_what_was_not_sealed_by_us_is_not_opened(
     assert answer.status_code in (302, 413)
 
 
+@pytest.mark.sqlite  # about the form, not the rows
 def test_nothing_that_asks_every_few_seconds_sends_a_typing_person_away(
     browser: FlaskClient, engine: sa.Engine, ann: Someone, account: Account, now: datetime
 ) -> None:
