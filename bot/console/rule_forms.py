@@ -18,6 +18,16 @@ Json = dict[str, Any]
 Problems = Sequence[tuple[str, str]]
 FOLDERS = {"when": CONDITIONS, "then": ACTIONS}
 MOST_PARTS = 100  # of one form; a rule allows 50
+COMMON = (
+    "text_contains",
+    "text_is",
+    "subscribed_from",
+    "scan_scene",
+    "menu_key",
+    "follower_tag",
+    "reply",
+    "add_tag",
+)
 RAW = "raw"  # what a member that is gone wrote, as text
 
 
@@ -117,9 +127,12 @@ def draw_active(body: Mapping[str, Any], problems: Problems) -> list[Field]:
 
 
 def choices(section: str) -> list[tuple[str, str]]:
-    """(name, label) of every condition or action there is."""
+    """(name, label) of every condition or action there is, the common ones first."""
     folder = FOLDERS[section]
-    return [(name, rule_words.member_label(folder, name)) for name in members(folder)]
+    known = members(folder)
+    listed = [name for name in COMMON if name in known]
+    listed += [name for name in known if name not in listed]
+    return [(name, rule_words.member_label(folder, name)) for name in listed]
 
 
 def missing_files(body: Any, known: frozenset[tuple[str, str]]) -> list[tuple[str, str]]:
