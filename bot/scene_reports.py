@@ -435,7 +435,8 @@ def _events_of(
 
 def _is_one_of(column: Any, keys: Collection[str]) -> sa.ColumnElement[bool]:
     listed = list(keys)
-    return column == listed[0] if len(listed) == 1 else column.in_(listed)
+    found: sa.ColumnElement[bool] = column == listed[0] if len(listed) == 1 else column.in_(listed)
+    return found
 
 
 def left(

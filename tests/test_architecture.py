@@ -35,7 +35,7 @@ LIBRARIES = {
     "yaml": ("bot.as_code",),
     "re2": ("rules",),
     "ahocorasick_rs": ("rules",),
-    "opencc": ("rules",),
+    "opencc": ("rules", "bot.demo"),
 }  # fmt: skip
 
 CATCH_ALL = {"bot.receive", "bot.jobs", "bot.outbox"}

@@ -210,11 +210,11 @@ def _story(
 def _remaining(here: Here, end: Any) -> str:
     minutes = max(int((end - here.now).total_seconds()) // 60, 0)
     if minutes < 1:
-        return _("不到 1 分钟")
+        return str(_("不到 1 分钟"))
     hours, minutes = divmod(minutes, 60)
     if not hours:
-        return _("%(minutes)s 分钟", minutes=minutes)
-    return _("%(hours)s 小时 %(minutes)s 分", hours=hours, minutes=minutes)
+        return str(_("%(minutes)s 分钟", minutes=minutes))
+    return str(_("%(hours)s 小时 %(minutes)s 分", hours=hours, minutes=minutes))
 
 
 def _known(session: Session, here: Here, follower_id: int) -> Profile:

@@ -111,15 +111,15 @@ def origin(text: str, scenes: Mapping[str, str]) -> str:
     """What gave a tag, as ``follower_tags.origin`` keeps it."""
     kind, _colon, name = text.partition(":")
     if kind == "rule":
-        return _("规则「%(name)s」", name=name)
+        return str(_("规则「%(name)s」", name=name))
     if kind == "scene":
-        return _("扫码「%(name)s」", name=scenes.get(name, name))
+        return str(_("扫码「%(name)s」", name=scenes.get(name, name)))
     if kind == "operator":
-        return _("%(name)s 手工添加", name=name)
+        return str(_("%(name)s 手工添加", name=name))
     if kind == "import":
-        return _("%(name)s 导入", name=name) if name else _("导入")
+        return str(_("%(name)s 导入", name=name) if name else _("导入"))
     if kind == "platform":
-        return _("来自公众平台")
+        return str(_("来自公众平台"))
     return text
 
 

@@ -28,18 +28,21 @@ MOST_WORDS = 20  # of one draft rule
 @page("/unmatched", "rules.read")
 def unmatched(here: Here) -> str | Response:
     """The wishes, most frequent first, and what was put aside."""
-    wanted = asked(request.args, COLUMNS, (), sort="-messages")
+    # what followers wrote word for word is for those who may read conversations
+    reads = here.may("messages.read")
+    columns = [column for column in COLUMNS if reads or column.name != "examples"]
+    wanted = asked(request.args, columns, (), sort="-messages")
     with db.reading(here.rt.engine) as session:
         found = words_of.found(session, here.account.id)
         put_aside = words_of.ignored(session, here.account.id)
-    rows = [one for one in found.clusters if _holds(one, wanted.q.casefold())]
+    rows = [one for one in found.clusters if _holds(one, wanted.q.casefold(), reads)]
     rows.sort(key=lambda one: (getattr(one, wanted.sort), one.topics), reverse=wanted.down)
     if wanted.format == "csv":
-        return csv_file("unmatched", [column.label for column in COLUMNS], _lines(rows))
+        return csv_file("unmatched", [column.label for column in columns], _lines(rows, reads))
     begin = (wanted.page - 1) * PAGE
     more = wanted.page + 1 if len(rows) > begin + PAGE else None
     listing = Listing(
-        wanted, COLUMNS, (), rows[begin : begin + PAGE], len(rows), more, unit=_("个问题")
+        wanted, columns, (), rows[begin : begin + PAGE], len(rows), more, unit=_("个问题")
     )
     return render_template(
         "unmatched/list.html",
@@ -101,16 +104,17 @@ def unmatched_notice(here: Here) -> Response:
     return done(_("重新列出：%(words)s", words=word), "unmatched")
 
 
-def _holds(one: Cluster, q: str) -> bool:
-    return not q or any(q in text.casefold() for text in (*one.topics, *one.examples, *one.texts))
+def _holds(one: Cluster, q: str, reads: bool) -> bool:
+    texts = (*one.topics, *one.examples, *one.texts) if reads else one.topics
+    return not q or any(q in text.casefold() for text in texts)
 
 
-def _lines(rows: list[Cluster]) -> Iterator[list[Any]]:
+def _lines(rows: list[Cluster], reads: bool) -> Iterator[list[Any]]:
     for one in rows:
         yield [
             "、".join(one.topics),
             one.messages,
             one.people,
-            " | ".join(one.examples),
+            *([" | ".join(one.examples)] if reads else []),
             "、".join(one.words),
         ]

@@ -91,3 +91,15 @@ def test_who_may_only_look_changes_nothing_and_other_accounts_are_not_there(
         factories.make_account(session, "other", now=now)
     assert as_role("operator", accounts=["other"]).get(LIST).status_code == 404
     assert viewer.post(f"{LIST}/ignore", data={"topics": ["物流"]}).status_code == 400
+
+
+def test_who_reads_no_conversations_sees_no_message_word_for_word(
+    as_role: Callable[..., FlaskClient], asked: None
+) -> None:
+    viewer = as_role("viewer")
+    told = pages.text(viewer.get(LIST))
+    assert "物流" in told
+    assert "请问物流到哪了" not in told
+    table = viewer.get(f"{LIST}?format=csv").get_data(as_text=True)
+    assert "物流" in table
+    assert "请问物流到哪了" not in table
