@@ -23,7 +23,7 @@ DEV := $(VENV)/installed-dev$(if $(CHROMIUM),-e2e)
 comma := ,
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help run test check lint format types floors bench demo chaos wheel migration lock clean
+.PHONY: help run test check lint format types floors bench demo chaos wheel migration translations lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -70,6 +70,13 @@ wheel: | $(BIN)/python
 migration: $(DEV)
 	@test -n "$(NAME)" || { echo 'usage: make migration NAME="what changed"'; exit 2; }
 	@$(BIN)/python -m bot.migrate draft "$(NAME)"
+
+# gather the console's sentences into the English catalogue (fill in what is empty), and compile it
+CATALOGUES := bot/console/translations
+translations: $(DEV)
+	@$(BIN)/pybabel -q extract -F frontend/babel.cfg -k _l --no-location -o $(VENV)/messages.pot bot/console
+	@$(BIN)/pybabel -q update --no-fuzzy-matching --ignore-obsolete --no-wrap --omit-header -i $(VENV)/messages.pot -d $(CATALOGUES) -l en
+	@$(BIN)/pybabel -q compile -d $(CATALOGUES)
 
 # resolve again with the oldest supported Python: what suits it suits the newer ones
 lock:
