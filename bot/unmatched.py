@@ -19,7 +19,9 @@ from rules.facts import Facts
 from rules.model import load
 from rules.text import fold_words
 
-MOST = 20_000  # messages that are looked at, the newest
+MOST = (
+    5_000  # messages that are looked at, the newest: reading more would take longer than a page may
+)
 SHOWN = 200  # wishes
 GROUP = "未匹配消息"
 TO_FILL = "（请填写回复）"

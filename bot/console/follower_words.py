@@ -141,7 +141,7 @@ def _push(one: Entry, scenes: Mapping[str, str]) -> Told:
         one.at,
         f"push-{one.id}",
         "chat-left-text" if kind == "text" else "broadcast",
-        words.KIND.get(kind, kind),
+        str(words.KIND.get(kind, kind)),
         level="bad" if failed else "",
         text=said if data["message"] else _("内容已删除"),
         answer=data["reply"],
@@ -187,7 +187,7 @@ def _delivery(one: Entry, _scenes: Mapping[str, str]) -> Told:
     channel = str(CHANNEL.get(data["channel"], data["channel"] or ""))
     slot = _("占用 1 个名额") if data["slot"] else ""
     told_by = [
-        f"{status}：{reason}" if reason else status,
+        f"{status}：{reason}" if reason else str(status),
         channel,
         slot,
         f"errcode {data['errcode']}" if data["errcode"] else "",

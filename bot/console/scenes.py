@@ -16,7 +16,6 @@ from bot import db, scene_files, scene_lists, scene_reports, scene_search, scene
 from bot.clock import day_of
 from bot.console.access import Here, confirm, done, missing, page
 from bot.console.lists import (
-    PAGE_SIZE,
     Asked,
     Column,
     Filter,
@@ -45,6 +44,7 @@ STATUS = {
     "temporary": _l("临时二维码"),
     "archived": _l("已归档"),
 }
+PAGE_SIZE = 25  # its rows are long: 30 would be over 60 KB of HTML
 COLUMNS = (
     Column("name", _l("名称"), sort=True),
     Column("group", _l("分组"), sort=True),
