@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import redis
 import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
 
 from bot import accounts, db, logs
@@ -88,6 +90,22 @@ def _must_run(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"REQUIRE_ALL=1 and this was skipped: {reason}"
     return report
+
+
+class _Compiled(BytecodeCache):
+    """Templates compiled once a test process: each test makes an application of its own, which compiles anew."""
+
+    kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": _Compiled()}
 
 
 @pytest.fixture(autouse=True)

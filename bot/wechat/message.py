@@ -54,6 +54,8 @@ EVENT_KINDS = {
 }
 UNKNOWN = "unknown"
 MAX_OPEN_ID = 128  # characters; an OpenID has 28
+# the platform's scenes have 1 to 64; a forged longer one must not be too long for the indexes scenes stand in
+SCENE_CHARACTERS = 200
 MAX_KEY = 512  # characters, at most 4 bytes each
 # FromUserName of these is the platform's or an administrator's name: no follower is made of them
 FROM_PLATFORM = frozenset(
@@ -101,9 +103,9 @@ class Message:
         """
         key = self.text("EventKey")
         if self.kind == "scan":
-            return key
+            return key[:SCENE_CHARACTERS]
         if self.kind == "subscribe" and key.startswith("qrscene_"):
-            return key.removeprefix("qrscene_")
+            return key.removeprefix("qrscene_")[:SCENE_CHARACTERS]
         return ""
 
     def dedupe_key(self, account_id: int) -> str:

@@ -223,7 +223,7 @@ def test_a_message_allows_five_customer_service_messages_and_a_tap_three(shop: W
     shop.work()
     assert shop.received(1, "customer_service") == said + said[:3]
     assert shop.platform.refused() == []  # we stop before the platform has to say so
-    assert "no reply window is open" in shop.home()
+    assert "不在回复窗口内" in shop.home()
 
 
 def test_handed_over_to_a_human_the_rules_are_silent_for_half_an_hour(shop: World) -> None:

@@ -223,9 +223,10 @@ def test_a_fragment_that_is_refused_says_so_in_a_note(
     assert "<html" not in answer.get_data(as_text=True)
 
 
-def test_an_ended_session_sends_a_fragment_to_the_login(
+def test_a_fragment_after_the_session_ended_leaves_the_page_and_what_was_typed(
     client: FlaskClient, account: Account
 ) -> None:
     answer = client.get("/console/muyan/", headers={"HX-Request": "true"})
     assert answer.status_code == 401
-    assert answer.headers["HX-Redirect"].startswith("/console/login")
+    assert answer.headers["HX-Retarget"] == "#notes"
+    assert "登录已经结束" in answer.get_data(as_text=True)
