@@ -99,7 +99,7 @@ def webhook_update(
 ) -> WebhookTold:
     """Change a webhook, switch it on or off."""
     before = _found(call, session, webhook_id)
-    if body.open_id and not before.open_id:
+    if body.open_id and not (before.open_id and before.url == body.url.strip()):
         needs(call.bearer, OPEN_ID)
     after = webhooks.change(
         session,

@@ -18,7 +18,7 @@ from bot.accounts import Account
 from bot.as_code.document import AccountPart, LimitsPart, limits_doc, secret_problem
 from bot.campaigns import external_sends
 from bot.console.access import Here, System, by_htmx, confirm, done, go, page, system_page, visible
-from bot.console.lists import Column, Filter, Listing, asked, csv_file
+from bot.console.lists import Column, Filter, Listing, asked, csv_file, whole
 from bot.console.telling import told
 from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
@@ -86,6 +86,8 @@ def account_new(system: System) -> Any:
         errors["app_secret"] = told(wrong)
     if not typed["name"]:
         errors["name"] = told("Field required")
+    if not typed["kind"]:
+        errors["kind"] = told("Field required")
     if not typed["app_id"]:
         errors["app_id"] = told("Field required")
     if not errors:
@@ -164,13 +166,14 @@ def account_opening(here: Here) -> Any:
     problem = None
     if request.method == "POST":
         given = request.form.get("sent_to_all", "").strip()
-        if given.isascii() and given.isdigit() and int(given[:6]) <= 31:
+        sent = whole(given)
+        if sent is not None and sent <= 31:
             try:
                 with db.writing(here.rt.engine) as session:
                     external_sends.opening(
                         session,
                         here.account.id,
-                        int(given),
+                        sent,
                         None,
                         here.now,
                         by=here.operator.name,
@@ -179,7 +182,7 @@ def account_opening(here: Here) -> Any:
                         session,
                         "account.opening",
                         here.account.slug,
-                        after={"sent_to_all": int(given)},
+                        after={"sent_to_all": sent},
                     )
                 external_sends.catch_up(here.rt.engine, here.account.id, here.now)
                 return go(url_for("console.account_live"))
@@ -240,6 +243,8 @@ def account_settings(here: Here) -> Any:
     errors = _problems({"slug": here.account.slug, **about})
     if not typed["name"]:
         errors["name"] = told("Field required")
+    if not typed["mode"]:
+        errors["mode"] = told("Field required")
     limits, wrong = _limits(typed)
     given, bad_secrets = _secrets(SECRETS)
     errors |= wrong | bad_secrets

@@ -11,8 +11,8 @@ from bot import audit_log as log
 from bot import db
 from bot.audit_log import Wanted
 from bot.console.access import Here, System, page, system_page
-from bot.console.audit_words import label
-from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file
+from bot.console.audit_words import field, label, thing
+from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file, whole
 from bot.errors import Invalid
 from bot.runtime import Runtime
 
@@ -60,7 +60,7 @@ def _log(rt: Runtime, account_id: int | None) -> str | Response:
             return csv_file(
                 "audit", header, [[getattr(row, key) for key in header] for row in rows]
             )
-        after = int(listed.after[:18]) if listed.after.isascii() and listed.after.isdigit() else 0
+        after = whole(listed.after) or 0
         found = log.page(session, wanted, after=after)
         total = log.count(session, wanted)
     shown = found[: log.PAGE]
@@ -92,9 +92,12 @@ def _day(text: str, field: str) -> date | None:
     if not text:
         return None
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
         raise Invalid(field, "must be a day such as 2026-11-25") from None
+    if not 2000 <= found.year <= 9000:
+        raise Invalid(field, "must be a day such as 2026-11-25")
+    return found
 
 
 def _line(row: Any) -> dict[str, Any]:
@@ -102,9 +105,9 @@ def _line(row: Any) -> dict[str, Any]:
         "at": row.at,
         "operator": row.operator,
         "action": label(row.action),
-        "object": row.object,
+        "object": thing(row.object),
         "changes": [
-            (name, _short(was), _short(now))
+            (field(name), _short(was), _short(now))
             for name, was, now in log.changes(row.before, row.after)
         ],
     }

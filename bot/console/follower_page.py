@@ -10,7 +10,7 @@ from bot import db, erasure, follower_edits, followers, person, tag_families, ti
 from bot.console import follower_words
 from bot.console.access import Here, confirm, done, go, missing, page
 from bot.console.followers import CHOICES, scene_names, tag_one_by_one
-from bot.console.lists import attachment
+from bot.console.lists import attachment, whole
 from bot.console.telling import beside
 from bot.db import Session
 from bot.errors import Invalid
@@ -169,8 +169,9 @@ def _drawn(here: Here, follower_id: int, *, errors: Any = None, given: Any = Non
         found = _known(session, here, follower_id)
         scenes = scene_names(session, here.account.id)
         shown = None
-        if request.args.get("push", "").isdigit() and len(request.args["push"]) < 19:
-            shown = timeline.push(session, here.account.id, follower_id, int(request.args["push"]))
+        push_id = whole(request.args.get("push", ""))
+        if push_id is not None:
+            shown = timeline.push(session, here.account.id, follower_id, push_id)
         return render_template(
             "followers/follower.html",
             found=found,

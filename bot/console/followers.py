@@ -16,10 +16,12 @@ from bot import db, follower_pages, follower_search, tag_families, tag_people
 from bot.console import follower_words
 from bot.console.access import Here, confirm, done, go, page
 from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file, xlsx_file
+from bot.console.words import moment
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.follower_files import FIELD
 from bot.follower_search import ACTIVE_DAYS, Line, Wanted
+from bot.logs import clean
 from bot.tables.followers import followers as table
 from bot.tables.tracking import scenes as scenes_table
 
@@ -74,7 +76,7 @@ def followers_list(here: Here) -> str | Response:
             found.total.people,
             more=found.after,
             unit=_("位粉丝"),
-            about=_("以上") if found.total.more else "",
+            about=_about(found.total),
             exports=("csv", "xlsx") if here.may("followers.export") else (),
         )
         return render_template(
@@ -83,6 +85,12 @@ def followers_list(here: Here) -> str | Response:
             tags=tags[:CHOICES],
             source=lambda key: follower_words.source(key, scenes),
         )
+
+
+def _about(total: follower_pages.Total) -> str:
+    if total.more:
+        return _("以上")
+    return _("统计于 %(at)s", at=moment(total.counted_at)) if total.counted_at else ""
 
 
 @page("/followers/bulk", "followers.write", methods=("POST",))
@@ -123,7 +131,7 @@ def followers_bulk(here: Here) -> Answer | str:
                 total=count,
                 now=here.now,
             )
-            after = {"tag": tag.name, "people": count, "wanted": wanted.to_json()}
+            after = {"tag": tag.name, "people": count, "wanted": _audited(wanted)}
             here.audit(session, f"followers.{action}", "followers", after=after)
             return go(url_for(".work", job_id=job_id, then=url_for(".followers_list")))
         changed = tag_one_by_one(session, here, tag, ids, remove=action == "untag")
@@ -190,6 +198,11 @@ def wanted_of(shown: Asked) -> Wanted:
         followed_until=_day("until", shown.has("until")),
         active_days=int(active) if active else None,
     )
+
+
+def _audited(wanted: Wanted) -> dict[str, Any]:
+    """What was asked, as the audit keeps it: a search may be for a whole OpenID."""
+    return wanted.to_json() | {"query": clean(wanted.query)}
 
 
 def _day(name: str, text: str) -> date | None:
@@ -291,7 +304,7 @@ def _file(
             raise Refused("more than 200,000 followers do not fit one Excel file; take CSV")
     fields = follower_search.field_names(session, here.account.id)
     with db.writing(here.rt.engine) as writing:
-        after = {"wanted": wanted.to_json(), "format": shown.format}
+        after = {"wanted": _audited(wanted), "format": shown.format}
         here.audit(writing, "followers.export", "followers", after=after)
     header = ["OpenID", "备注", "标签", "状态", "首次来源", "最近扫码", "关注时间", "取关时间"]
     header += ["最后互动", "消息数", "退订", "可下发", *(f"{FIELD}{name}" for name in fields)]

@@ -157,6 +157,11 @@ def _chosen(value: str, one: Filter) -> str:
     return value if value in [str(choice) for choice, _label in one.choices] else ""
 
 
+def whole(text: str) -> int | None:
+    """A whole number from 0 that every database takes; None for whatever else was typed."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def cell(value: Any) -> Any:
     """A value as a spreadsheet may have it: texts that look like formulas begin with an apostrophe."""
     if isinstance(value, bool):

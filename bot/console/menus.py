@@ -13,7 +13,7 @@ from bot import db, followers, menu_drafts, menu_taps
 from bot.clock import day_of, parse_moment
 from bot.console import menu_forms
 from bot.console.access import Here, confirm, done, missing, page
-from bot.console.lists import csv_file
+from bot.console.lists import csv_file, whole
 from bot.console.scenes import SPANS, span_of
 from bot.console.telling import told
 from bot.db import Session
@@ -357,9 +357,8 @@ def _menu_of(found: State, which: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _number(found: State, which: str) -> int:
-    if not (which.isascii() and which.isdigit()) or int(which) >= len(found.personal):
-        missing()
-    return int(which)
+    place = whole(which)
+    return place if place is not None and place < len(found.personal) else missing()
 
 
 def _seen() -> int:
@@ -370,8 +369,8 @@ def _seen() -> int:
 def _reorder(personal: list[dict[str, Any]], order: str) -> None:
     """``2:remove``, ``2:up`` or ``2:down``."""
     number, _colon, verb = order.partition(":")
-    place = int(number) if number.isascii() and number.isdigit() else len(personal)
-    if place >= len(personal):
+    place = whole(number)
+    if place is None or place >= len(personal):
         missing()
     if verb == "remove":
         del personal[place]
@@ -400,7 +399,7 @@ def _their_personal(session: Session, here: Here, rows: Sequence[Any]) -> list[d
     for row in rows:
         rule = row.get("matchrule") or {}
         number = str(rule.get("tag_id") or "")
-        tag = names.get(int(number), "") if number.isascii() and number.isdigit() else ""
+        tag = names.get(whole(number) or 0, "")
         found.append({"tag": tag, "menu": gateway.from_platform(row.get("button"))})
     return found
 

@@ -20,8 +20,8 @@ from bot import (
 )
 from bot.console import said
 from bot.console.access import Here, by_htmx, confirm, done, go, missing, page
-from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file
-from bot.console.telling import told
+from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file, whole
+from bot.console.telling import beside, told
 from bot.errors import Invalid, Refused
 from bot.followers import Follower
 from bot.rights import rights_of
@@ -73,7 +73,7 @@ def messages_list(here: Here) -> str | Response:
 @page("/messages/bulk", "messages.reply", methods=("POST",))
 def messages_bulk(here: Here) -> Any:
     """Several conversations: read, or closed."""
-    ids = [int(one) for one in request.form.getlist("ids") if one.isascii() and one.isdigit()]
+    ids = [number for one in request.form.getlist("ids") if (number := whole(one)) is not None]
     action = request.form.get("action", "")
     changed = 0
     with db.writing(here.rt.engine) as session:
@@ -221,14 +221,21 @@ def canned_save(here: Here) -> Any:
     """A new canned answer, or a changed one where ``id`` is given."""
     title, text = request.form.get("title", ""), request.form.get("text", "")
     given = request.form.get("id", "")
-    canned_id = int(given) if given.isascii() and given.isdigit() else None
+    canned_id = whole(given)
     try:
         with db.writing(here.rt.engine) as session:
+            listed = canned_answers.every(session, here.account.id)
+            old = next((row for row in listed if row.id == canned_id), None)
             canned_answers.save(session, here.account.id, title, text, canned_id)
-            action = "canned.change" if canned_id else "canned.add"
-            here.audit(session, action, title.strip(), after={"text": text.strip()})
-    except Invalid as problem:
-        errors = {problem.field: told(problem.message)}
+            here.audit(
+                session,
+                "canned.change" if old is not None else "canned.add",
+                title.strip(),
+                before={"title": old.title, "text": old.text} if old is not None else None,
+                after={"title": title.strip(), "text": text.strip()},
+            )
+    except (Invalid, Refused) as problem:
+        errors = beside(problem) if isinstance(problem, Invalid) else {"title": told(str(problem))}
         return make_response(_canned_page(here, title, text, canned_id, errors), 422)
     return done(_("已保存快捷回复。"), ".canned_list")
 
@@ -307,7 +314,7 @@ def _shown(here: Here, follower_id: int) -> dict[str, Any]:
             session,
             here.account.id,
             follower_id,
-            before=int(before[:18]) if before.isascii() and before.isdigit() else 0,
+            before=whole(before) or 0,
         )
     drawn = [said.drawn(bubble, here.now) for bubble in bubbles]
     lock = _lock(here, follower, state)
@@ -398,11 +405,11 @@ def _agents(session: db.Session, here: Here) -> list[str]:
 
 
 def _canned_text(here: Here, wanted: str) -> str:
-    if not (wanted.isascii() and wanted.isdigit()):
+    if whole(wanted) is None:
         return ""
     with db.reading(here.rt.engine) as session:
         rows = canned_answers.every(session, here.account.id)
-    return next((str(row.text) for row in rows if row.id == int(wanted)), "")
+    return next((str(row.text) for row in rows if row.id == whole(wanted)), "")
 
 
 def _canned_page(

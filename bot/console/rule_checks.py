@@ -13,6 +13,7 @@ from bot import db, drafts, rule_trials, rulebook
 from bot.clock import local
 from bot.console import rule_words, words
 from bot.console.access import Here, done, missing, page
+from bot.console.lists import whole
 from bot.console.overlaps import checked
 from bot.console.telling import beside, told
 from bot.db import Session
@@ -117,7 +118,7 @@ def dry_run(here: Here, run_id: int) -> str:
     kind = request.args.get("kind", "")
     kind = kind if kind in CHANGE_KINDS else ""
     number = request.args.get("page", "1")
-    at = int(number) if number.isdigit() and 0 < int(number[:4]) < 1000 else 1
+    at = min(whole(number) or 1, 999)
     with db.reading(here.rt.engine) as session:
         trial = rule_trials.get(session, here.account.id, run_id)
         if trial is None:

@@ -13,7 +13,7 @@ from flask_babel import lazy_gettext as _l
 from bot import db, drafts, rulebook
 from bot.console import known_names, rule_words
 from bot.console.access import Here, done, missing, page
-from bot.console.lists import Column, Listing, asked, csv_file
+from bot.console.lists import Column, Listing, asked, csv_file, whole
 from bot.console.overlaps import checked
 from bot.console.rules import CHANGE_WORDS
 from bot.console.telling import told
@@ -85,7 +85,7 @@ def rulebooks(here: Here) -> str | Response:
         total = session.execute(
             sa.select(sa.func.count()).where(table.c.account_id == here.account.id)
         ).scalar_one()
-        before = int(wanted.after) if wanted.after.isdigit() and len(wanted.after) < 10 else None
+        before = whole(wanted.after)
         # without the bodies: thirty of thousands of rules each would take a second
         query = sa.select(*(table.c[column.name] for column in COLUMNS)).where(
             table.c.account_id == here.account.id

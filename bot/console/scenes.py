@@ -36,6 +36,7 @@ from bot.tables.followers import tags as tags_table
 SPANS = (7, 30, 90)  # days that figures may cover
 USUAL_SPAN = 30
 MOST_PICTURES = 5000  # of one download
+MOST_AUDITED = 200  # codes whose old values one audit row keeps
 STATUS = {
     "ready": _l("可用"),
     "missing": _l("待生成"),
@@ -139,6 +140,7 @@ def scenes_bulk(here: Here) -> Answer | str:
         raise Invalid("action", "is not known")
     with db.writing(here.rt.engine) as session:
         given: dict[str, Any] = {}
+        old = scene_search.load(session, here.account.id, keys[:MOST_AUDITED])
         if action == "group":
             given["group"] = request.form.get("group", "").strip()
         else:
@@ -148,7 +150,8 @@ def scenes_bulk(here: Here) -> Answer | str:
             if unknown:
                 raise Invalid("tags", f"there is no tag '{unknown[0][:60]}'")
         changed = scenes.change_many(session, here.account.id, keys, **given)
-        here.audit(session, f"scene.{action}", _several(keys), after=given)
+        before = {scene.key: values_of(scene)[action] for scene in old}
+        here.audit(session, f"scene.{action}", _several(keys), before=before, after=given)
     return done(_("已修改 %(count)s 个二维码", count=changed), "scenes_list")
 
 

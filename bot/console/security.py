@@ -1,8 +1,9 @@
 """The console's frame: sessions, cross-site protection, strict headers."""
 
 from datetime import timedelta
+from urllib.parse import urlsplit
 
-from flask import Flask, g, make_response, redirect, render_template, request, url_for
+from flask import Flask, abort, g, make_response, redirect, render_template, request, url_for
 from flask_babel import Babel
 from flask_babel import gettext as _
 from flask_login import LoginManager, UserMixin, current_user
@@ -23,6 +24,8 @@ from bot.sentences import in_chinese
 
 csrf = CSRFProtect()
 SESSION_HOURS = 12
+LARGEST_ID = 2**63 - 1
+LARGEST_FORM = 2_000_000  # bytes of what is typed: a pasted list of QR codes is the longest
 LARGEST_UPLOAD = 24 * 1024 * 1024  # bytes of a request; each page has limits of its own below this
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -51,6 +54,7 @@ def install(app: Flask) -> None:
         WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=SESSION_HOURS * 3600,
         MAX_CONTENT_LENGTH=LARGEST_UPLOAD,
+        MAX_FORM_MEMORY_SIZE=LARGEST_FORM,
         BABEL_DEFAULT_LOCALE="zh",
         BABEL_TRANSLATION_DIRECTORIES="console/translations",
         BABEL_DEFAULT_TIMEZONE="Asia/Shanghai",
@@ -91,7 +95,24 @@ def _ended(status: int) -> Response:
 
 @blueprint.before_request
 def _protect() -> None:
+    _storable()
     csrf.protect()  # the platform's callback posts too, so only the console asks for the mark
+
+
+def _storable() -> None:
+    """What no browser sends and no database takes: NUL in a text, a number beyond 64 bits in an address.
+
+    Raises:
+        Invalid: a text has it; it stands beside no field, because nobody typed it into one.
+    """
+    if any(isinstance(one, int) and one > LARGEST_ID for one in (request.view_args or {}).values()):
+        abort(404)
+    texts = [request.path]
+    for given in (request.args, request.form):
+        texts += [text for name, values in given.lists() for text in (name, *values)]
+    texts += [upload.filename or "" for _name, upload in request.files.items(multi=True)]
+    if any("\x00" in text for text in texts):
+        raise Invalid("", "has characters that cannot be stored")
 
 
 @blueprint.after_request
@@ -152,7 +173,8 @@ def _too_large(_problem: RequestEntityTooLarge) -> Response:
 
 @blueprint.errorhandler(Invalid)
 def _invalid(problem: Invalid) -> Response:
-    return _problem_page(_("填写有误"), f"{problem.field}：{_told(problem.message)}", 422)
+    place = f"{problem.field}：" if problem.field else ""
+    return _problem_page(_("填写有误"), f"{place}{_told(problem.message)}", 422)
 
 
 @blueprint.errorhandler(Refused)
@@ -188,4 +210,14 @@ def _problem_page(title: str, text: str, status: int) -> Response:
         answer.headers["HX-Retarget"] = "#notes"
         answer.headers["HX-Reswap"] = "beforeend"
         return answer
-    return make_response(render_template("problem.html", title=title, text=text), status)
+    page = render_template("problem.html", title=title, text=text, back=_came_from())
+    return make_response(page, status)
+
+
+def _came_from() -> str:
+    """The page of ours somebody came from, to go back to; the first page otherwise."""
+    came = urlsplit(request.referrer or "")
+    target = f"{came.path}?{came.query}" if came.query else came.path
+    if came.netloc != request.host or target in (request.path, request.full_path):
+        target = ""
+    return inside(target, url_for("console.start"))

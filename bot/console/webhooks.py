@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as Answer
 
 from bot import db, webhooks
 from bot.console.access import Here, confirm, done, missing, page
-from bot.console.lists import Column, Listing, asked, csv_file
+from bot.console.lists import Column, Listing, asked, csv_file, whole
 from bot.console.telling import beside, told
 from bot.db import Session
 from bot.errors import Invalid
@@ -93,7 +93,7 @@ def webhook(here: Here, webhook_id: int) -> str | Response:
             session,
             here.account.id,
             webhook_id,
-            before=int(before) if before.isdecimal() and len(before) < 19 else None,
+            before=whole(before),
             limit=10_000 if wanted.format == "csv" else PAGE + 1,
         )
         total = webhooks.count(session, here.account.id, webhook_id)
@@ -236,9 +236,10 @@ def _kinds() -> list[str]:
 
 
 def _open_id(here: Here, before: Webhook | None) -> bool:
-    """Whether it may have whole OpenIDs: only somebody who sees them can say so."""
+    """Whether it may have whole OpenIDs: only somebody who sees them says so, and to which address."""
     wanted = bool(request.form.get("open_id"))
-    if wanted and not here.may("followers.open_id") and not (before and before.open_id):
+    same = before and before.open_id and before.url == request.form.get("url", "").strip()
+    if wanted and not same and not here.may("followers.open_id"):
         raise Invalid("open_id", "you do not have the right 'followers.open_id' yourself")
     return wanted
 

@@ -87,6 +87,15 @@ def test_a_webhook_never_leads_inside_nor_beyond_the_token(api: Program, program
         403,
         "forbidden",
     )
+    # nor may what somebody else let be told be turned to another address
+    told = {"url": URL, "events": ["scan"], "open_id": True, "active": True}
+    made = api.told(
+        "POST", "/webhooks", {name: told[name] for name in ("url", "events", "open_id")}, 201
+    )
+    one = f"/webhooks/{made['id']}"
+    assert mine.told("PUT", one, told)["open_id"]
+    assert mine.refused("PUT", one, told | {"url": f"{URL}2"}) == (403, "forbidden")
+    assert mine.told("PUT", one, told | {"url": f"{URL}2", "open_id": False})["url"] == f"{URL}2"
 
 
 def test_a_menu_is_drafted_compared_scheduled_and_published(

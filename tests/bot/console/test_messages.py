@@ -298,6 +298,14 @@ def test_canned_answers_are_written_changed_and_removed_after_asking(
     assert "10 点开门</textarea>" in wrong.get_data(as_text=True)
     (row,) = world.rows(sa.select(canned_answers))
     pages.post(agent, path, {"id": row.id, "title": "营业时间", "text": "9 点开门"})
+    pages.post(agent, path, {"title": "地址", "text": "人民广场"})
+    taken = pages.post(agent, path, {"title": "地址", "text": "徐家汇"})
+    assert taken.status_code == 422
+    assert "徐家汇</textarea>" in taken.get_data(as_text=True)
+    other = world.rows(sa.select(canned_answers).where(canned_answers.c.title == "地址"))
+    pages.post(agent, f"{path}/{other[0].id}/delete")
+    (change,) = world.rows(sa.select(audit).where(audit.c.action == "canned.change"))
+    assert (change.before["text"], change.after["text"]) == ("10 点开门", "9 点开门")
     world.follow(1)
     world.say(1, "几点开门")
     address = f"/console/muyan/messages/{person(world, 1)}"

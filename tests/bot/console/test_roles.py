@@ -223,7 +223,7 @@ def one_of_everything(session: db.Session, account_id: int, now: datetime) -> No
         ),
         (
             webhooks,
-            {"url": "https://b.example", "secret": "x", "events": [], "active": True,
+            {"url": "https://b.example", "secret": "x", "events": {"kinds": ["message"]}, "active": True,
              "position": 0, "created_by": "B", "created_at": now},
         ),
     ):  # fmt: skip

@@ -87,3 +87,21 @@ def test_one_that_was_switched_off_waits_for_somebody(as_role, rt, account):
     browser = as_role("lead")
     assert f"/webhooks/{webhook_id}" in browser.get("/console/muyan/todo").get_data(as_text=True)
     assert "已自动停用" in pages.text(browser.get(HERE))
+
+
+def test_who_sees_no_openids_cannot_turn_them_to_another_address(as_role, rt, account):
+    given = {"url": URL, "kinds": ["scan"], "open_id": "1", "active": "1"}
+    pages.post(as_role("lead"), f"{HERE}/new", given)
+    with db.reading(rt.engine) as session:
+        (made,) = webhooks.every(session, account.id)
+    browser, one = as_role("developer"), f"{HERE}/{made.id}"
+    elsewhere = given | {"url": "https://elsewhere.example.com/hook"}
+    assert pages.post(browser, f"{one}/edit", elsewhere).status_code == 422
+    assert (
+        pages.post(browser, f"{one}/edit", given | {"kinds": ["scan", "click"]}).status_code == 303
+    )
+    del elsewhere["open_id"]
+    assert pages.post(browser, f"{one}/edit", elsewhere).status_code == 303
+    with db.reading(rt.engine) as session:
+        (now,) = webhooks.every(session, account.id)
+    assert now.url.startswith("https://elsewhere.") and not now.open_id
