@@ -2,30 +2,63 @@
 
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 
 import click
 
-from bot.commands import (
-    account,
-    campaigns,
-    demo,
-    files,
-    ledger,
-    operators,
-    processes,
-    queues,
-    replay,
-    report,
-    system,
-    tokens,
-)
 from bot.commands.shared import Commands, Tool, doc
+
+# command -> its module in bot/commands, and the name there. A module is imported when its command is
+# asked for: serving imports the whole console, which `qunfen plan` need not wait for.
+COMMANDS = {
+    "run": ("processes", "run"),
+    "web": ("processes", "web"),
+    "scheduler": ("processes", "scheduler_command"),
+    "worker": ("processes", "worker"),
+    "sandbox": ("processes", "sandbox_command"),
+    "demo": ("demo", "demo"),
+    "account": ("account", "account_group"),
+    "stop": ("account", "stop"),
+    "go": ("account", "go"),
+    "campaigns": ("campaigns", "campaigns_group"),
+    "apply": ("files", "apply_command"),
+    "plan": ("files", "plan_command"),
+    "pull": ("files", "pull_command"),
+    "ledger": ("ledger", "ledger_group"),
+    "operator": ("operators", "operator_group"),
+    "token": ("tokens", "token_group"),
+    "followers": ("system", "followers_group"),
+    "jobs": ("queues", "jobs_group"),
+    "outbox": ("queues", "outbox_command"),
+    "report": ("report", "report"),
+    "replay": ("replay", "replay"),
+    "tick": ("system", "tick"),
+    "db": ("system", "db_group"),
+    "backup": ("system", "backup_command"),
+    "restore": ("system", "restore_command"),
+    "registry": ("system", "registry_command"),
+    "doctor": ("system", "doctor_command"),
+}
+
+
+class Everything(Commands):
+    """All commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        found: click.Command = getattr(import_module(f"bot.commands.{module}"), name)
+        return found
 
 
 @click.group(
     "qunfen",
-    cls=Commands,
+    cls=Everything,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help=doc(
         "群分：公众号自动回复、人群和群发，群发额度一个不差。",
@@ -38,38 +71,6 @@ from bot.commands.shared import Commands, Tool, doc
 def cli(context: click.Context) -> None:
     tool = context.ensure_object(Tool)
     context.call_on_close(tool.close)
-
-
-for command in (
-    processes.run,
-    processes.web,
-    processes.scheduler_command,
-    processes.worker,
-    processes.sandbox_command,
-    demo.demo,
-    account.account_group,
-    account.stop,
-    account.go,
-    campaigns.campaigns_group,
-    files.apply_command,
-    files.plan_command,
-    files.pull_command,
-    ledger.ledger_group,
-    operators.operator_group,
-    queues.jobs_group,
-    queues.outbox_command,
-    report.report,
-    system.db_group,
-    system.backup_command,
-    system.restore_command,
-    system.doctor_command,
-    system.registry_command,
-    system.tick,
-    replay.replay,
-    system.followers_group,
-    tokens.token_group,
-):
-    cli.add_command(command)
 
 
 def main() -> None:

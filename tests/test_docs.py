@@ -19,12 +19,19 @@ def read(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+def children(group: click.Group) -> list[tuple[str, click.Command]]:
+    """The commands of a group, by name."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return [(name, child) for name, child in found.items() if child is not None]
+
+
 def every_command(command: click.Command, path: str = "") -> list[str]:
     """``account add`` and so on, leaves only, without hidden ones."""
     if isinstance(command, click.Group):
         return [
             found
-            for name, child in sorted(command.commands.items())
+            for name, child in sorted(children(command))
             if not child.hidden
             for found in every_command(child, f"{path} {name}".strip())
         ]

@@ -65,12 +65,17 @@ def ready(line: Line) -> Line:
     return line
 
 
+def children(group: click.Group) -> list[tuple[str, click.Command]]:
+    """The commands of a group, by name."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return [(name, child) for name, child in found.items() if child is not None]
+
+
 def leaves(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     if isinstance(command, click.Group):
         return [
-            found
-            for name, child in command.commands.items()
-            for found in leaves(child, (*path, name))
+            found for name, child in children(command) for found in leaves(child, (*path, name))
         ]
     return [path]
 
