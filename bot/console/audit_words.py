@@ -1,7 +1,11 @@
 """What the audit log's ``thing.verb`` names are called: 修改规则, 发布菜单. A word nobody knows stays as it is."""
 
+import re
+
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
+
+from bot.console.rule_words import place
 
 THINGS = {
     "account": _l("公众号"),
@@ -82,6 +86,54 @@ VERBS = {
     "totp_on": _l("打开两步验证："),
     "untag": _l("去标签："),
 }
+
+
+# what changed, where its place does not say it by itself
+FIELDS = {
+    "active": _l("启用"),
+    "all_accounts": _l("全部公众号"),
+    "cost": _l("成本"),
+    "count": _l("数量"),
+    "enabled": _l("启用"),
+    "expires_at": _l("到期"),
+    "family": _l("标签族"),
+    "group": _l("分组"),
+    "keys": _l("场景值"),
+    "kinds": _l("事件"),
+    "last": _l("最近多少条推送"),
+    "name": _l("名称"),
+    "note": _l("说明"),
+    "number": _l("版本"),
+    "reason": _l("原因"),
+    "remark": _l("备注"),
+    "reply": _l("回复"),
+    "role": _l("角色"),
+    "rules": _l("规则"),
+    "scopes": _l("权限"),
+    "tag": _l("标签"),
+    "tags": _l("标签"),
+    "text": _l("内容"),
+    "title": _l("标题"),
+    "url": _l("地址"),
+    "words": _l("关键词"),
+}
+
+
+def thing(audited: str) -> str:
+    """What was changed, in words: 规则 31, 渠道二维码 store_01, 8 个渠道二维码."""
+    if found := re.fullmatch(r"(\d+) scenes", audited):
+        return str(_("%(count)s 个渠道二维码", count=found[1]))
+    kind, colon, name = audited.partition(":")
+    if kind not in THINGS:
+        return audited
+    return f"{THINGS[kind]} {name}" if colon else str(THINGS[kind])
+
+
+def field(path: str) -> str:
+    """The place of a change in words: 动作 2 · 回复 · 文字, 名称. A word nobody knows stays as it is."""
+    if path.startswith(("when[", "then[")):
+        return place(re.sub(r"\[(\d+)\]", lambda found: f".{int(found[1]) - 1}", path))
+    return str(FIELDS.get(path, path))
 
 
 def label(action: str) -> str:

@@ -1,23 +1,33 @@
 """The home page 首页: the account's numbers, its campaigns, and the latest pushes with the reason for each answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from flask import render_template, request
+from flask import render_template, request, url_for
 from flask_babel import gettext as _
 
 from bot import db, health, inbox, jobs, overview
-from bot.accounts import Account
 from bot.console import why, words
 from bot.console.access import Here, page
 from bot.db import Session
-from bot.runtime import Runtime
 from bot.secrets import short
 from bot.tables.campaigns import external_mass_sends
+from bot.tables.tracking import scenes
 from bot.wechat.message import FROM_PLATFORM
 
 LONGEST = 120  # characters of a message or a reply in the list
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something wrong, and the page where it is mended; ``url`` is empty where there is none."""
+
+    level: str
+    text: str
+    url: str = ""
+    page: str = ""
 
 
 @page("/", "home.read")
@@ -34,9 +44,9 @@ def home(here: Here) -> str:
             figures=_figures(numbers),
             bar=_bar(numbers.slots_left),
             live=request.args.get("live") != "0",
-            notes=_notes(rt, session, account),
+            notes=list(_notes(here, session)),
             campaigns=overview.campaign_lines(session, account.id, kept=True),
-            pushes=[_line(row) for row in inbox.latest(session, account.id, 30)],
+            pushes=_lines(session, account.id),
             callback=f"{rt.config.base_url}/callback/{account.slug}",
         )
 
@@ -56,29 +66,18 @@ def _figures(numbers: overview.Numbers) -> list[tuple[str, int, int | None]]:
     ]
 
 
-def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, str]]:
-    notes = []
+def _notes(here: Here, session: Session) -> Iterator[Note]:
+    """What is wrong, each with the page that mends it for those whose role may open it."""
+    rt, account = here.rt, here.account
+    settings = here.may("account.write")
     if account.stopped:
-        notes.append(
-            (
-                "bad",
-                _(
-                    "紧急停止中：%(reason)s。恢复请运行 qunfen go %(slug)s",
-                    reason=account.stopped_reason or "",
-                    slug=account.slug,
-                ),
-            )
+        text = _(
+            "紧急停止中：%(reason)s。解除之前什么都不会发出。", reason=account.stopped_reason or ""
         )
+        yield Note("bad", text, url_for(".account_settings") if settings else "", _("公众号设置"))
     if not account.opening_stated and account.kind == "service":
-        notes.append(
-            (
-                "warn",
-                _(
-                    "群发已锁定：请先说明接入前本月已群发几次（qunfen account opening %(slug)s --sent-to-all 次数）。",
-                    slug=account.slug,
-                ),
-            )
-        )
+        text = _("群发已锁定：请先说明接入前本月已群发几次。")
+        yield Note("warn", text, url_for(".account_opening") if settings else "", _("去说明"))
     unexplained = session.execute(
         sa.select(sa.func.count()).where(
             external_mass_sends.c.account_id == account.id,
@@ -86,84 +85,69 @@ def _notes(rt: Runtime, session: Session, account: Account) -> list[dict[str, st
         )
     ).scalar_one()
     if unexplained:
-        notes.append(
-            (
-                "warn",
-                _(
-                    "有 %(count)s 次不是从这里发出的群发，说明发给了谁之前，群发锁定"
-                    "（qunfen ledger external %(slug)s --went-to …）。",
-                    count=unexplained,
-                    slug=account.slug,
-                ),
-            )
+        yield Note(
+            "warn",
+            _(
+                "有 %(count)s 次不是从这里发出的群发，说明发给了谁之前，群发锁定"
+                "（qunfen ledger external %(slug)s --went-to …）。",
+                count=unexplained,
+                slug=account.slug,
+            ),
         )
     failed = len(inbox.failed_ids(session, account.id))
     if failed:
-        notes.append(
-            (
-                "bad",
-                _(
-                    "有 %(count)s 条推送处理失败，可以重放：qunfen replay %(slug)s --failed",
-                    count=failed,
-                    slug=account.slug,
-                ),
-            )
+        yield Note(
+            "bad",
+            _(
+                "有 %(count)s 条推送处理失败，可以重放：qunfen replay %(slug)s --failed",
+                count=failed,
+                slug=account.slug,
+            ),
         )
     dead = len(jobs.dead(session))
     if dead:
-        notes.append(
-            (
-                "bad",
-                _(
-                    "有 %(count)s 个后台任务已放弃，查看原因：qunfen jobs list --dead，处理后：qunfen jobs retry ID",
-                    count=dead,
-                ),
-            )
-        )
+        text = _("有 %(count)s 个后台任务已放弃，看看原因，处理后可以再试。", count=dead)
+        yield Note("bad", text, _jobs_page(here), _("后台任务"))
     wrong = overview.troubles(session, account.id, rt.clock())
     if wrong.given_up:
-        notes.append(
-            (
-                "bad",
-                _(
-                    "24 小时内有 %(count)s 次发送失败，最近一次：%(latest)s",
-                    count=wrong.given_up,
-                    latest=wrong.latest_given_up,
-                ),
-            )
+        yield Note(
+            "bad",
+            _(
+                "24 小时内有 %(count)s 次发送失败，最近一次：%(latest)s",
+                count=wrong.given_up,
+                latest=wrong.latest_given_up,
+            ),
         )
     if wrong.waiting:
-        notes.append(
-            (
-                "warn",
-                _(
-                    "有 %(count)s 次发送等待重试，最近一次：%(latest)s",
-                    count=wrong.waiting,
-                    latest=wrong.latest_waiting,
-                ),
-            )
+        yield Note(
+            "warn",
+            _(
+                "有 %(count)s 次发送等待重试，最近一次：%(latest)s",
+                count=wrong.waiting,
+                latest=wrong.latest_waiting,
+            ),
         )
     refused = sorted(name for name, granted in account.rights.items() if granted is False)
     if refused:
-        notes.append(
-            (
-                "bad",
-                _(
-                    "平台没有给接口权限 (48001)：%(names)s。开通后运行 qunfen account check %(slug)s",
-                    names="、".join(refused),
-                    slug=account.slug,
-                ),
-            )
+        text = _(
+            "平台没有给接口权限 (48001)：%(names)s。开通后再检查一次。", names="、".join(refused)
         )
+        yield Note("bad", text, url_for(".account_live") if settings else "", _("实际检查"))
     for name, check in health.checked(rt).items():
-        if not check["ok"]:
-            told = words.HEALTH[name]
-            broken = rt.rulebooks.broken.get(account.id)
-            if name != "rulebooks":
-                notes.append(("bad", told))
-            elif broken:
-                notes.append(("bad", f"{told}：{broken}"))
-    return [{"level": level, "text": text} for level, text in notes]
+        if check["ok"]:
+            continue
+        broken = rt.rulebooks.broken.get(account.id)
+        if name != "rulebooks":
+            yield Note("bad", str(words.HEALTH[name]))
+        elif broken:
+            yield Note("bad", f"{words.HEALTH[name]}：{broken}")
+
+
+def _jobs_page(here: Here) -> str:
+    """The jobs that were given up, of every account for who may see those; empty without the right."""
+    if here.may("operators.write"):
+        return url_for("console.system_jobs", state="dead")
+    return url_for(".jobs_list", state="dead") if here.may("jobs.read") else ""
 
 
 def _bar(slots_left: Mapping[int, int]) -> list[dict[str, Any]]:
@@ -177,18 +161,38 @@ def _bar(slots_left: Mapping[int, int]) -> list[dict[str, Any]]:
     return parts
 
 
-def _line(row: Any) -> dict[str, Any]:
+def _lines(session: Session, account_id: int) -> list[dict[str, Any]]:
+    """The latest pushes; QR codes by their names."""
+    rows = inbox.latest(session, account_id, 30)
+    keys = {_scene(row.message or {}) for row in rows} - {""}
+    found = sa.select(scenes.c.key, scenes.c.name).where(
+        scenes.c.account_id == account_id, scenes.c.key.in_(keys)
+    )
+    names = {row.key: row.name for row in session.execute(found)}
+    return [_line(row, names) for row in rows]
+
+
+def _line(row: Any, names: Mapping[str, str]) -> dict[str, Any]:
     message = row.message or {}
     return {
         "received_at": row.received_at,
         "follower": _who(message),
+        "follower_id": row.follower_id,
         "kind": row.kind,
         "failed": row.status == "failed",
-        "said": _cut(words.said(row.kind, message.get("fields") or {})),
+        "said": names.get(_scene(message))
+        or _cut(words.said(row.kind, message.get("fields") or {})),
         "rules": row.rules or [],
         "reply": _cut(words.replied(row.reply)),
         **why.told(row.trace, row.error),
     }
+
+
+def _scene(message: Mapping[str, Any]) -> str:
+    """The key of the QR code a follow or a scan came from; "" otherwise."""
+    if message.get("kind") not in ("subscribe", "scan"):
+        return ""
+    return str((message.get("fields") or {}).get("EventKey") or "").removeprefix("qrscene_")
 
 
 def _who(message: Mapping[str, Any]) -> str:

@@ -19,22 +19,31 @@ STATES = {
 }
 NAMES = {
     "account_check": _l("检查公众号"),
+    "count_tags": _l("统计标签人数"),
+    "dry_run": _l("试运行"),
     "erase_follower": _l("删除一个人的资料"),
+    "import_followers": _l("导入粉丝"),
     "make_scenes": _l("生成二维码"),
+    "merge_tags": _l("合并标签"),
     "plan": _l("计算活动受众"),
     "publish_menu": _l("发布菜单"),
+    "publish_menu_due": _l("定时发布菜单"),
+    "rename_tag": _l("给标签改名"),
     "send_later": _l("延时发送"),
     "sync_followers": _l("同步粉丝"),
     "sync_tags": _l("同步标签"),
+    "tag_followers": _l("批量打标签"),
+    "tell_remark": _l("把备注同步到平台"),
+    "upload": _l("上传素材"),
 }
 COLUMNS = (
     Column("id", _l("编号"), shown=False),
     Column("name", _l("任务")),
+    Column("created_at", _l("创建时间")),
     Column("state", _l("状态")),
     Column("progress", _l("进度")),
     Column("tries", _l("次数"), number=True),
-    Column("run_at", _l("下次运行")),
-    Column("created_at", _l("创建"), shown=False),
+    Column("run_at", _l("下次运行"), shown=False),
     Column("error", _l("原因")),
 )
 

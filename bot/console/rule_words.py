@@ -69,7 +69,7 @@ def short(value: Any) -> str:
         kind = next(iter(value), "")
         if len(value) == 1 and kind in ("text", *words.REPLY) and kind != "hand_over":
             return _cut(words.replied(value) if kind == "text" else _material(kind, value[kind]))
-        said = [short(one) for one in value.values()]
+        said = [_unit(name, one) or short(one) for name, one in value.items()]
         between = _BETWEEN.get(tuple(value))
         return between.join(said) if between else "、".join(filter(None, said))
     if isinstance(value, list | tuple):
@@ -81,6 +81,17 @@ def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return _cut(words.KIND.get(value, str(value)) if value is not None else "")
+
+
+def _unit(name: str, value: Any) -> str:
+    """A bare number of hours, days or times with its unit; "" for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return ""
+    if name == "hours":
+        return str(_("%(count)s 小时", count=value))
+    if name == "times":
+        return str(_("%(count)s 次", count=value))
+    return str(_("%(count)s 天", count=value)) if name.endswith("days") else ""
 
 
 def place(path: str) -> str:

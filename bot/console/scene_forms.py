@@ -100,7 +100,7 @@ def scene_batch(here: Here) -> Answer | str | tuple[str, int]:
         columns=scene_lists.COLUMNS,
         problems=[(one.line, one.field, told(one.message)) for one in checked.problems],
         most=scene_lists.MOST,
-        text=_as_list(rows) or given["list"],
+        text=_as_list(rows) if request.files.get("file") else given["list"],
     )
     return (shown, 422) if errors or checked.problems else shown
 
@@ -108,12 +108,11 @@ def scene_batch(here: Here) -> Answer | str | tuple[str, int]:
 @page("/scenes/batch.csv", "scenes.write")
 def scene_batch_example(here: Here) -> Response:
     """A list to fill in."""
-    header = [_("名称"), _("场景值"), _("分组"), _("标签"), _("回复"), _("成本")]
     rows = [
         (_("人民广场店"), "store_01", _("门店"), "", _("欢迎来到人民广场店"), 200),
         (_("徐家汇店"), "store_02", _("门店"), "", "", ""),
     ]
-    return csv_file(_("二维码清单"), header, rows)
+    return csv_file(_("二维码清单"), _headings(), rows)
 
 
 @page("/scenes/making/<int:job_id>", "scenes.write")
@@ -286,11 +285,16 @@ def _rows_given(text: str) -> list[Row]:
     return scene_lists.read_text(text)
 
 
+def _headings() -> list[str]:
+    """The columns of a list, as its reader knows them too."""
+    return [_("名称"), _("场景值"), _("分组"), _("标签"), _("回复"), _("成本")]
+
+
 def _as_list(rows: Sequence[Row]) -> str:
     """What was uploaded as a list to go on with: a browser does not send a file twice."""
     if not rows:
         return ""
-    lines = ["\t".join(scene_lists.COLUMNS)]
+    lines = ["\t".join(_headings())]
     for row in rows:
         cells = (row.values.get(column, "") for column in scene_lists.COLUMNS)
         lines.append("\t".join(scene_lists.quoted(cell) for cell in cells))

@@ -7,6 +7,7 @@ function draw() {
   place.hidden = false;
   const style = getComputedStyle(document.body);
   const ink = style.color;
+  window.echarts.getInstanceByDom(place)?.dispose();
   const chart = window.echarts.init(place, null, { renderer: "canvas" });
   chart.setOption({
     animation: false,
@@ -20,7 +21,7 @@ function draw() {
       type: "value",
       minInterval: 1,
       axisLabel: { color: ink },
-      splitLine: { lineStyle: { color: style.getPropertyValue("--tblr-border-color").trim() || "#ddd" } },
+      splitLine: { lineStyle: { color: "rgba(128, 128, 128, 0.25)" } }, // ECharts reads no CSS variables
     },
     series: [
       { name: follows, type: "bar", stack: "scans", data: figures.follows },
@@ -28,7 +29,11 @@ function draw() {
       { name: left, type: "line", symbol: "none", data: figures.left },
     ],
   });
-  new ResizeObserver(() => chart.resize()).observe(place);
 }
 
-if (place && window.echarts) draw();
+if (place && window.echarts) {
+  draw();
+  new ResizeObserver(() => window.echarts.getInstanceByDom(place).resize()).observe(place);
+  // light and dark have other inks
+  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
+}
