@@ -107,23 +107,7 @@ def page(
     404 for an account the operator does not see, 403 without the right.
     """
 
-    def declare(view: View) -> View:
-        @wraps(view)
-        def enter(slug: str, **values: Any) -> Any:
-            if not current_user.is_authenticated:
-                return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
-            here = _here(slug)
-            if right is not None and not here.may(right):
-                abort(403)
-            return view(here, **values)
-
-        blueprint.add_url_rule(
-            f"/<slug>{rule}", endpoint=view.__name__, view_func=enter, methods=list(methods)
-        )
-        RIGHT_OF[f"console.{view.__name__}"] = right
-        return view
-
-    return declare
+    return _declared(f"/<slug>{rule}", right, methods, lambda values: _here(values.pop("slug")))
 
 
 def system_page(
@@ -131,24 +115,35 @@ def system_page(
 ) -> Callable[[View], View]:
     """A page of the installation: ``/console/system`` + ``rule``, called with a ``System``."""
 
+    return _declared(f"/system{rule}", right, methods, lambda _values: _system())
+
+
+def _declared(
+    rule: str,
+    right: str | None,
+    methods: Sequence[str],
+    place: Callable[[dict[str, Any]], Here | System],
+) -> Callable[[View], View]:
     def declare(view: View) -> View:
         @wraps(view)
         def enter(**values: Any) -> Any:
             if not current_user.is_authenticated:
                 return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
-            rt = runtime()
-            system = System(rt, current_user.operator, rt.clock())
-            if right is not None and not system.may(right):
+            where = place(values)
+            if right is not None and not where.may(right):
                 abort(403)
-            return view(system, **values)
+            return view(where, **values)
 
-        blueprint.add_url_rule(
-            f"/system{rule}", endpoint=view.__name__, view_func=enter, methods=list(methods)
-        )
+        blueprint.add_url_rule(rule, endpoint=view.__name__, view_func=enter, methods=list(methods))
         RIGHT_OF[f"console.{view.__name__}"] = right
         return view
 
     return declare
+
+
+def _system() -> System:
+    rt = runtime()
+    return System(rt, current_user.operator, rt.clock())
 
 
 def _here(slug: str) -> Here:
