@@ -9,7 +9,7 @@ import binascii
 import heapq
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from bot.db import Session
 from bot.errors import Invalid
+from bot.facts import MESSAGE_KINDS
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
 from bot.tables.events import events
 from bot.tables.followers import follower_tags, tags
@@ -337,6 +338,16 @@ def _changes(
     ]
 
 
+def wordless(one: Entry) -> Entry:
+    """The same without what was said word for word, by the follower or by whoever answered by hand."""
+    if one.source == "push" and one.data["kind"] in MESSAGE_KINDS and one.data["message"]:
+        message = {**one.data["message"], "fields": {}}
+        return replace(one, data={**one.data, "message": message})
+    if one.source == "message" and one.data["purpose"] == "agent":
+        return replace(one, data={**one.data, "content": None})
+    return one
+
+
 def key_of_tag(at: datetime, tag_id: int) -> str:
     """The key of the page whose first entry is this tag."""
     return _key(at, "tag", tag_id + 1)
@@ -373,6 +384,7 @@ def _before(after: str) -> _Before:
     except (ValueError, TypeError, binascii.Error):
         raise Invalid("after", NO_PAGE) from None
     numbers = type(rank) is int and type(row_id) is int and abs(row_id) < 2**63
-    if moment.tzinfo is None or not numbers or not 0 <= rank < len(SOURCES):
+    known = moment.tzinfo is not None and 2000 <= moment.year <= 9000
+    if not known or not numbers or not 0 <= rank < len(SOURCES):
         raise Invalid("after", NO_PAGE)
     return _Before(moment, rank, row_id)

@@ -1,6 +1,5 @@
 """Followers (粉丝): found, read, changed, tagged."""
 
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,7 +15,7 @@ from bot import (
 )
 from bot.api import cursors
 from bot.api.cursors import Listing
-from bot.api.frame import OPEN_ID, Area, Asked, Call, Id, Json, Page, Told, When
+from bot.api.frame import OPEN_ID, Area, Asked, Call, Day, Id, Json, Page, Told, When
 from bot.api.problems import found
 from bot.db import Session
 from bot.errors import Invalid
@@ -64,8 +63,8 @@ class FollowersAsked(Page):
     )
     opted_out: bool | None = None
     window: bool = Field(False, description="only those who may be written to now")
-    followed_from: date | None = None
-    followed_until: date | None = None
+    followed_from: Day | None = None
+    followed_until: Day | None = None
     active_days: Annotated[int, Field(ge=-3650, le=3650)] | None = Field(
         None, description="did something within so many days; negative: did nothing for so many"
     )

@@ -8,7 +8,7 @@ only reads, in which an answer to be repeated is stored too.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
@@ -24,6 +24,7 @@ from bot.tokens import Bearer
 PREFIX = "/api/v1"
 ACCOUNT = "/accounts/<slug>"
 OPEN_ID = "followers.open_id"
+WORDS = "messages.read"  # what somebody said, word for word
 MOST = 200  # entries of one page of a list
 READING = ("GET", "HEAD")
 
@@ -48,6 +49,8 @@ When = Annotated[
 # the largest id a row may have: a bigger number is no row, and no driver takes it
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
+# far enough from the ends of the calendar that any span and any clock can be counted from it
+Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(9000, 1, 1))]
 Limit = Annotated[int, Field(ge=1, le=MOST, description="entries of a page, at most 200")]
 Cursor = Annotated[
     str, Field(max_length=500, description="where the page begins: `next` of the page before")

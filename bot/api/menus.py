@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bot import followers, menu_drafts, menu_taps
-from bot.api.frame import Area, Asked, Call, Id, Json, Told, When
+from bot.api.frame import Area, Asked, Call, Day, Id, Json, Told, When
 from bot.api.problems import Problem, found
 from bot.clock import day_of
 from bot.db import Session, reading, writing
@@ -72,8 +72,8 @@ class Preview(Told):
 
 
 class TapDays(Asked):
-    first: date | None = Field(None, description="a Shanghai day; 29 days before `last` if none")
-    last: date | None = Field(None, description="today if none")
+    first: Day | None = Field(None, description="a Shanghai day; 29 days before `last` if none")
+    last: Day | None = Field(None, description="today if none")
 
 
 class TapDay(Told):
@@ -125,8 +125,10 @@ def menu_update(call: Call, session: Session, body: MenuWanted) -> MenuTold:
 @area("POST", "/menu/discard", "menus.write")
 def menu_discard(call: Call, session: Session, body: VersionSeen) -> MenuTold:
     """Forget the draft, and what was scheduled."""
+    old = menu_drafts.state(session, call.account.id)
     menu_drafts.discard(session, call.account.id, seen=body.version, by=call.by)
-    call.audit(session, "menu.discard", "menu")
+    before = {"menu": old.menu, "personal": old.personal}
+    call.audit(session, "menu.discard", "menu", before=before)
     return _told(call, session)
 
 
@@ -150,9 +152,12 @@ def menu_changes(call: Call, session: Session) -> MenuChanges:
 def menu_publish(call: Call, body: VersionSeen) -> MenuTold:
     """Tell the platform the menus as edited, now."""
     engine, account_id = call.rt.engine, call.account.id
+    with reading(engine) as session:
+        old = menu_drafts.state(session, account_id)
     menu_drafts.publish(engine, call.rt.wechat(account_id), account_id, call.now, seen=body.version)
     with writing(engine) as session:
-        call.audit(session, "menu.publish", "menu", after={"version": body.version})
+        after = {"menu": old.menu, "personal": old.personal}
+        call.audit(session, "menu.publish", "menu", before=old.menus.published, after=after)
     with reading(engine) as session:
         return _told(call, session)
 

@@ -192,8 +192,11 @@ def canned_update(call: Call, session: Session, canned_id: Id, body: CannedWante
 @area("DELETE", "/canned-answers/<canned_id>", "messages.reply")
 def canned_delete(call: Call, session: Session, canned_id: Id) -> Nothing:
     """Remove a canned answer."""
+    listed = canned_answers.every(session, call.account.id)
+    old = next((row for row in listed if row.id == canned_id), None)
     title = found(canned_answers.drop(session, call.account.id, canned_id))
-    call.audit(session, "canned.delete", title)
+    before = {"text": old.text} if old is not None else None
+    call.audit(session, "canned.delete", title, before=before)
     return Nothing()
 
 

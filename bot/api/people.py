@@ -9,7 +9,7 @@ from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.door import needs
 from bot.api.followers import known
-from bot.api.frame import OPEN_ID, Area, Call, Id, Json, Nothing, Page, Told, When
+from bot.api.frame import OPEN_ID, WORDS, Area, Call, Id, Json, Nothing, Page, Told, When
 from bot.api.masks import masked
 from bot.db import Session, writing
 
@@ -31,7 +31,10 @@ class Person(Told):
 def follower_timeline(
     call: Call, session: Session, follower_id: Id, query: Page
 ) -> Listing[Happened]:
-    """What happened, the newest first: pushes with the reason of each answer, tags, messages, campaigns, changes."""
+    """What happened, the newest first: pushes with the reason of each answer, tags, messages, campaigns, changes.
+
+    What was said is told to tokens with the scope `messages.read`.
+    """
     known(call, session, follower_id)
     story = timeline.page(
         session,
@@ -47,7 +50,7 @@ def follower_timeline(
             push=one.push_id,
             data=masked(call, dict(one.data)),
         )
-        for one in story.entries
+        for one in (story.entries if call.may(WORDS) else map(timeline.wordless, story.entries))
     ]
     following = cursors.made(call, query, story.after) if story.after else None
     return Listing[Happened](items=items, next=following)

@@ -157,8 +157,17 @@ def rule_delete(call: Call, session: Session, rule_id: Id) -> Nothing:
 @area("PUT", "/rule-order", "rules.write")
 def rule_order(call: Call, session: Session, body: Order) -> OrderTold:
     """Put rules into another order."""
+    before = [draft.id for draft in drafts.listing(session, call.account.id)]
     version = drafts.move(session, call.account.id, body.order, body.version)
-    call.audit(session, "rule.move", "rules", after={"order": body.order})
+    after = [draft.id for draft in drafts.listing(session, call.account.id)]
+    moved = [place for place, rule_id in enumerate(after) if before[place] != rule_id][:100]
+    call.audit(
+        session,
+        "rule.move",
+        "rules",
+        before={"order": [before[place] for place in moved]},
+        after={"order": [after[place] for place in moved]},
+    )
     return OrderTold(order_version=version)
 
 

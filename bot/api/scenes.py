@@ -7,7 +7,7 @@ from pydantic import Field
 
 from bot import scene_files, scene_lists, scene_reports, scene_search, scenes, tag_families
 from bot.api.cursors import Listing, made, position
-from bot.api.frame import Area, Asked, Call, ContentBody, File, Page, Told, When
+from bot.api.frame import Area, Asked, Call, ContentBody, Day, File, Page, Told, When
 from bot.api.problems import Problem, found
 from bot.clock import day_of
 from bot.db import Session
@@ -80,8 +80,8 @@ class Picture(Asked):
 
 
 class Span(Asked):
-    first: date | None = Field(None, description="a Shanghai day; 29 days before `last` if none")
-    last: date | None = Field(None, description="today if none")
+    first: Day | None = Field(None, description="a Shanghai day; 29 days before `last` if none")
+    last: Day | None = Field(None, description="today if none")
 
 
 class KeptTold(Told):
@@ -227,13 +227,15 @@ def scene_report(call: Call, session: Session, key: Key, query: Span) -> Report:
 
 def _save(call: Call, session: Session, key: str, body: SceneValues) -> SceneTold:
     known = {tag.name for tag in tag_families.every(session, call.account.id)}
+    old = next(iter(scene_search.load(session, call.account.id, [key])), None)
     for name in body.tags:
         if name not in known:
             raise Invalid("tags", f"there is no tag '{name}'")
     values = body.model_dump(exclude={"key"})
     scenes.save(session, call.account.id, key=key, **values, now=call.now)
     scene_lists.make_soon(session, call.account.id, call.now)
-    call.audit(session, "scene.save", f"scene:{key}", after=values)
+    before = {name: getattr(old, name) for name in values} if old is not None else None
+    call.audit(session, "scene.save", f"scene:{key}", before=before, after=values)
     return _told(call, scenes.get(session, call.account.id, key))
 
 

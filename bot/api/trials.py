@@ -7,7 +7,7 @@ from pydantic import Field
 from bot import rehearsal, rule_trials, rulebook, scenes, tag_families
 from bot.api import cursors
 from bot.api.cursors import Listing
-from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
+from bot.api.frame import WORDS, Area, Asked, Call, Id, Json, Page, Told, When
 from bot.api.masks import masked
 from bot.api.problems import found
 from bot.db import Session, reading
@@ -199,9 +199,12 @@ def _trial(trial: Trial) -> TrialTold:
 
 
 def _change(call: Call, row: Stored) -> TrialChange:
+    change = masked(call, dict(row.change))
+    if change.get("push") and not call.may(WORDS):
+        change["push"] = {name: one for name, one in change["push"].items() if name != "text"}
     return TrialChange(
         push=row.push_id,
         follower=row.follower_id,
         open_id=call.open_id(row.open_id),
-        change=masked(call, dict(row.change)),
+        change=change,
     )

@@ -183,7 +183,7 @@ def _drawn(here: Here, follower_id: int, *, errors: Any = None, given: Any = Non
             opened_by=follower_words.OPENED_BY,
             remaining=lambda end: _remaining(here, end),
             asked_push="push" in request.args,
-            cause=follower_words.entry(shown, scenes) if shown is not None else None,
+            cause=_entry(here, shown, scenes) if shown is not None else None,
             errors=errors or {},
             remark=given.get("remark", "") if given is not None else found.row.remark,
             fields=_typed(given) if given is not None else list(found.row.fields.items()),
@@ -203,9 +203,15 @@ def _story(
     after = request.args.get("after", "")[:200]
     found = timeline.page(session, here.account.id, follower_id, after=after or None)
     return {
-        "entries": [follower_words.entry(one, scenes) for one in found.entries],
+        "entries": [_entry(here, one, scenes) for one in found.entries],
         "more": found.after,
     }
+
+
+def _entry(here: Here, one: timeline.Entry, scenes: dict[str, str]) -> follower_words.Told:
+    """One entry in words; what was said only for those who may read conversations."""
+    seen = one if here.may("messages.read") else timeline.wordless(one)
+    return follower_words.entry(seen, scenes)
 
 
 def _remaining(here: Here, end: Any) -> str:

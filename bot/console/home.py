@@ -12,6 +12,7 @@ from bot import db, health, inbox, jobs, overview
 from bot.console import why, words
 from bot.console.access import Here, page
 from bot.db import Session
+from bot.facts import MESSAGE_KINDS
 from bot.secrets import short
 from bot.tables.campaigns import external_mass_sends
 from bot.tables.tracking import scenes
@@ -46,7 +47,7 @@ def home(here: Here) -> str:
             live=request.args.get("live") != "0",
             notes=list(_notes(here, session)),
             campaigns=overview.campaign_lines(session, account.id, kept=True),
-            pushes=_lines(session, account.id),
+            pushes=_lines(session, here),
             callback=f"{rt.config.base_url}/callback/{account.slug}",
         )
 
@@ -161,27 +162,29 @@ def _bar(slots_left: Mapping[int, int]) -> list[dict[str, Any]]:
     return parts
 
 
-def _lines(session: Session, account_id: int) -> list[dict[str, Any]]:
+def _lines(session: Session, here: Here) -> list[dict[str, Any]]:
     """The latest pushes; QR codes by their names."""
+    account_id, reads = here.account.id, here.may("messages.read")
     rows = inbox.latest(session, account_id, 30)
     keys = {_scene(row.message or {}) for row in rows} - {""}
     found = sa.select(scenes.c.key, scenes.c.name).where(
         scenes.c.account_id == account_id, scenes.c.key.in_(keys)
     )
     names = {row.key: row.name for row in session.execute(found)}
-    return [_line(row, names) for row in rows]
+    return [_line(row, names, reads=reads) for row in rows]
 
 
-def _line(row: Any, names: Mapping[str, str]) -> dict[str, Any]:
+def _line(row: Any, names: Mapping[str, str], *, reads: bool) -> dict[str, Any]:
     message = row.message or {}
+    # what somebody wrote is for those who may read conversations
+    fields = (message.get("fields") or {}) if reads or row.kind not in MESSAGE_KINDS else {}
     return {
         "received_at": row.received_at,
         "follower": _who(message),
         "follower_id": row.follower_id,
         "kind": row.kind,
         "failed": row.status == "failed",
-        "said": names.get(_scene(message))
-        or _cut(words.said(row.kind, message.get("fields") or {})),
+        "said": names.get(_scene(message)) or _cut(words.said(row.kind, fields)),
         "rules": row.rules or [],
         "reply": _cut(words.replied(row.reply)),
         **why.told(row.trace, row.error),

@@ -249,3 +249,16 @@ def test_components_have_names_of_their_own(api: Program):
     assert [
         name for name in document["components"]["schemas"] if "__" in name or name.endswith("_")
     ] == []
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("day", ["0001-01-01", "0001-01-05", "9999-12-31"])
+def test_a_day_at_the_end_of_the_calendar_is_refused(api: Program, day: str) -> None:
+    for path in (
+        f"/followers?followed_from={day}",
+        f"/followers?followed_until={day}",
+        f"/menu/taps?last={day}",
+        f"/menu/taps?first={day}&last={day}",
+        f"/scenes/store_01/report?last={day}",
+    ):
+        assert api.refused("GET", path) == (422, "invalid")

@@ -25,6 +25,7 @@ from tests.scenarios.world import World
 pytestmark = pytest.mark.sqlite
 
 WHOLE = re.compile(rb"o_test_\d{21}")
+SAID = re.compile("我要券|没有人回答的话".encode())
 ONE = factories.open_id(1)
 BLIND = [role for role, what in ROLES.items() if "followers.open_id" not in what.rights]
 
@@ -113,10 +114,7 @@ def test_no_page_or_file_shows_a_whole_open_id(world: World) -> None:
 
 def _shown_to(client: FlaskClient) -> Iterator[tuple[str, bytes]]:
     """Where whole OpenIDs are shown."""
-    for rule in rules_of(client.application):
-        for path in addresses(rule) if "GET" in (rule.methods or ()) else ():
-            if found := WHOLE.search(unpacked(client.get(path).data)):
-                yield path, found[0]
+    yield from _walked(client, WHOLE)
     mark = pages.mark(client)
     for path in ("followers/1/export", "rules/test"):
         given = {"csrf_token": mark, "test:kind": "text", "test:text": "券", "test:follower": "1"}
@@ -125,25 +123,51 @@ def _shown_to(client: FlaskClient) -> Iterator[tuple[str, bytes]]:
             yield path, found[0]
 
 
-def test_no_answer_of_the_api_tells_a_whole_open_id(world: World) -> None:
-    scopes = set(RIGHTS) - {"followers.open_id"}
+def _walked(client: FlaskClient, pattern: re.Pattern[bytes]) -> Iterator[tuple[str, bytes]]:
+    """(address, what was found) of every page and file."""
+    for rule in rules_of(client.application):
+        for path in addresses(rule) if "GET" in (rule.methods or ()) else ():
+            if found := pattern.search(unpacked(client.get(path).data)):
+                yield path, found[0]
+
+
+def _told(world: World, without: str, pattern: re.Pattern[bytes]) -> Iterator[tuple[str, bytes]]:
+    """The same of every list and thing of the API, asked by a token that has every scope but one."""
     with db.writing(world.rt.engine) as session:
-        plain, _ = tokens.create(session, tokens.SERVER, "shop", scopes, world.clock())
-        whole, _ = tokens.create(session, tokens.SERVER, "whole", set(RIGHTS), world.clock())
-    told, wrong = 0, []
+        plain, _ = tokens.create(
+            session, tokens.SERVER, "shop", set(RIGHTS) - {without}, world.clock()
+        )
+    answered = 0
     for endpoint in ENDPOINTS:
         if endpoint.method != "GET":
             continue
         path = PREFIX + endpoint.path.replace("<slug>", "muyan").replace("<key>", "store_01")
         path = re.sub(r"<\w+>", "1", path)
-        headers = {"Authorization": f"Bearer {plain}"}
-        answer = world.client.get(path, headers=headers)
-        told += answer.status_code == 200
-        if WHOLE.search(unpacked(answer.data)):
-            wrong.append(path)
+        answer = world.client.get(path, headers={"Authorization": f"Bearer {plain}"})
+        answered += answer.status_code == 200
+        if found := pattern.search(unpacked(answer.data)):
+            yield path, found[0]
+    assert answered > 15
+
+
+def test_what_was_said_is_for_who_may_read_conversations(world: World) -> None:
+    lead = browser_of(world, "lead")
+    pages.post(lead, "/console/muyan/unmatched/draft", {"words": ["没有人"]})
+    pages.post(lead, "/console/muyan/rules/1/switch", {"on": "0"})
+    pages.post(lead, "/console/muyan/rules/trials", {"last": "1000"})
+    world.work()
+    heard = {path for path, _said in _walked(lead, SAID)}
+    assert {f"/console/muyan/{path}" for path in ("", "followers/1", "messages/1")} <= heard
+    deaf = [role for role in BLIND if "messages.read" not in ROLES[role].rights]
+    assert {"viewer", "developer"} <= set(deaf)
+    wrong = [(role, each) for role in deaf for each in _walked(browser_of(world, role), SAID)]
     assert wrong == []
-    assert told > 15
-    headers = {"Authorization": f"Bearer {whole}"}
-    assert WHOLE.search(
-        world.client.get(f"{PREFIX}/accounts/muyan/followers", headers=headers).data
-    )
+    told = [path for path, _said in _told(world, "messages.read", SAID)]
+    everything = f"{PREFIX}/accounts/muyan/followers/1/export"  # for the person it is about
+    assert told == [everything]
+
+
+def test_no_answer_of_the_api_tells_a_whole_open_id(world: World) -> None:
+    assert [path for path, _id in _told(world, "followers.open_id", WHOLE)] == []
+    seen = [path for path, _id in _told(world, "tags.write", WHOLE)]
+    assert f"{PREFIX}/accounts/muyan/followers" in seen, "there is something to hide"
