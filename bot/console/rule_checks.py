@@ -1,6 +1,6 @@
 """规则体检 and 试运行: what is wrong with the rules, and what a draft would have done with the pushes of the past."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from bot import db, drafts, rule_trials, rulebook
 from bot.clock import local
 from bot.console import rule_words, words
 from bot.console.access import Here, done, missing, page
-from bot.console.lists import whole
+from bot.console.lists import csv_file, whole
 from bot.console.overlaps import checked
 from bot.console.telling import beside, told
 from bot.db import Session
@@ -52,6 +52,11 @@ STATES: Mapping[str, tuple[Any, str]] = {
     "failed": (_l("失败"), "bad"),
 }
 PAGE = 30
+CSV_ROWS = 1_000  # as many as a dry run keeps
+CSV_COLUMNS = (
+    *(_l("粉丝"), _l("时间"), _l("推送"), _l("变化")),
+    *(_l("线上规则"), _l("线上回复"), _l("草稿规则"), _l("草稿回复")),
+)
 
 
 @page("/rules/check", "rules.read")
@@ -113,8 +118,8 @@ def dry_run_start(here: Here) -> Response | tuple[str, int]:
 
 
 @page("/rules/trials/<int:run_id>", "rules.read")
-def dry_run(here: Here, run_id: int) -> str:
-    """Progress while it runs; then counts, rules before and after, and the changes."""
+def dry_run(here: Here, run_id: int) -> str | Response:
+    """Progress while it runs; then counts, rules before and after, and the changes, also as CSV."""
     kind = request.args.get("kind", "")
     kind = kind if kind in CHANGE_KINDS else ""
     number = request.args.get("page", "1")
@@ -123,6 +128,11 @@ def dry_run(here: Here, run_id: int) -> str:
         trial = rule_trials.get(session, here.account.id, run_id)
         if trial is None:
             missing()
+        if request.args.get("format") == "csv":
+            kept, _count = rule_trials.changes_of(
+                session, here.account.id, run_id, kind=kind, skip=0, limit=CSV_ROWS
+            )
+            return csv_file(f"dry-run-{run_id}", CSV_COLUMNS, _changed(here, kept))
         changes, count = rule_trials.changes_of(
             session, here.account.id, run_id, kind=kind, skip=(at - 1) * PAGE, limit=PAGE
         )
@@ -144,6 +154,21 @@ def dry_run(here: Here, run_id: int) -> str:
         steps=_steps,
         replied=words.replied,
     )
+
+
+def _changed(here: Here, kept: Sequence[rule_trials.Stored]) -> Iterator[list[str]]:
+    """Changed pushes as lines of a file; those of erased followers are left out."""
+    reads = here.may("messages.read")
+    for one in kept:
+        if not one.change:
+            continue
+        push = one.change["push"]
+        line = [here.open_id(one.open_id), _moment(push["at"]), _said(push) if reads else ""]
+        line.append("、".join(str(CHANGES[kind]) for kind in one.change["kinds"]))
+        for side in (one.change["before"], one.change["after"]):
+            line.append("、".join(side["rules"]))
+            line.append(" / ".join(words.replied(content) for content in side["answers"]))
+        yield line
 
 
 def explained(one: Finding) -> str:

@@ -79,12 +79,17 @@ def unmatched_draft(here: Here) -> Response:
 
 @page("/unmatched/ignore", "rules.write", methods=("POST",))
 def unmatched_ignore(here: Here) -> Response:
-    """Put a wish aside."""
+    """Put a wish aside, or several: the topics of one stand in its mark, a line each."""
+    topics = request.form.getlist("topics")[:MOST_WORDS]
+    for mark in request.form.getlist("ids")[:PAGE]:
+        topics += mark.splitlines()[:MOST_WORDS]
+    if not topics:
+        return done(_("先勾选至少一个问题"), "unmatched")
     with db.writing(here.rt.engine) as session:
         kept = words_of.ignore(
             session,
             here.account.id,
-            request.form.getlist("topics")[:MOST_WORDS],
+            topics,
             by=here.operator.name,
             now=here.now,
         )

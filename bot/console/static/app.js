@@ -49,5 +49,28 @@ export function enhance(part = document) {
     });
   }
 }
+
+// the browser's own file field speaks the browser's language: ours says the same in the page's
+function dressFiles() {
+  const { chooseFile, noFile } = document.body.dataset;
+  for (const field of document.querySelectorAll("input[type=file].form-control")) {
+    const box = document.createElement("label");
+    const button = document.createElement("span");
+    const name = document.createElement("span");
+    box.className = `${field.className} file-field`;
+    button.className = "btn btn-sm";
+    button.textContent = chooseFile;
+    name.className = "text-secondary";
+    const tell = () => (name.textContent = field.files[0]?.name ?? noFile);
+    field.addEventListener("change", tell);
+    field.form?.addEventListener("reset", () => setTimeout(tell));
+    tell();
+    field.className = "visually-hidden";
+    field.replaceWith(box);
+    box.append(field, button, name);
+  }
+}
+document.addEventListener("htmx:afterSettle", dressFiles);
+dressFiles();
 enhance();
 count();

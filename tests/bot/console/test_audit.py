@@ -31,10 +31,10 @@ def test_a_change_is_shown_as_what_differs(
     change(engine, account.id, "领券", now, before=before, after=after)
     page = as_role("lead").get("/console/muyan/audit").get_data(as_text=True)
     assert "修改规则" in page
-    assert "when[1].text_is" in page
+    assert "<dt>条件 1 · 文字等于</dt>" in page
     assert "领券、优惠" in page
-    assert "enabled" in page
-    assert "<dt>name</dt>" not in page, "what stayed is left out"
+    assert "<dt>启用</dt>" in page
+    assert "<dt>名称</dt>" not in page, "what stayed is left out"
 
 
 def test_an_account_sees_its_own_changes_and_an_administrator_all(

@@ -214,6 +214,21 @@ def test_a_role_sees_its_pages_only(
         assert accounts.get(session, "other").slug == "other"
 
 
+@pytest.mark.parametrize(
+    ("came", "back"),
+    [
+        ("http://localhost/console/muyan/tags?q=券", "/console/muyan/tags?q=券"),
+        ("http://elsewhere.example/console/muyan/tags", "/console/"),
+        ("http://localhost/console/muyan/nothing", "/console/"),
+    ],
+)
+def test_a_problem_leads_back_to_where_one_came_from_and_never_outside(
+    browser: FlaskClient, account: Account, came: str, back: str
+) -> None:
+    page = browser.get("/console/muyan/nothing", headers={"Referer": came}).get_data(as_text=True)
+    assert f'href="{back}">返回' in page
+
+
 def test_a_fragment_that_is_refused_says_so_in_a_note(
     browser: FlaskClient, account: Account
 ) -> None:

@@ -1,5 +1,6 @@
 """The home page: an account's numbers, its campaigns, the latest pushes and why each was answered so."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -311,7 +312,7 @@ def test_what_blocks_or_broke_is_noted(
     rt.rulebooks.broken[account.id] = "rulebook 7 does not load"
     rt.rulebooks.broken[other] = "somebody else's"
     page = home()
-    assert "紧急停止中：发错了内容。恢复请运行 qunfen go muyan" in page
+    assert "紧急停止中：发错了内容。解除之前什么都不会发出。" in page
     assert "有 1 次不是从这里发出的群发" in page
     assert "有 1 条推送处理失败" in page
     assert "qunfen replay muyan --failed" in page
@@ -322,12 +323,19 @@ def test_what_blocks_or_broke_is_noted(
 
 
 def test_a_month_without_opening_balance_is_noted(
-    browser: FlaskClient, engine: sa.Engine, now: datetime
+    browser: FlaskClient,
+    as_role: Callable[..., FlaskClient],
+    account: Account,
+    engine: sa.Engine,
+    now: datetime,
 ) -> None:
     with db.writing(engine) as session:
         factories.make_account(session, "late", now=now, opening=False)
-    page = pages.text(browser.get("/console/late/"))
-    assert "qunfen account opening late --sent-to-all 次数" in page
+    said, mended = "群发已锁定：请先说明接入前本月已群发几次", 'href="/console/late/setup/opening"'
+    told = browser.get("/console/late/").get_data(as_text=True)
+    assert said in told
+    assert mended not in told, "an operator may not open it"
+    assert mended in as_role("lead").get("/console/late/").get_data(as_text=True)
 
 
 def test_refreshing_can_be_paused_to_read(browser: FlaskClient, account: Account) -> None:

@@ -118,6 +118,10 @@ def test_a_dry_run_is_started_watched_and_read(
     assert "没有这一类变化" in pages.text(browser.get(f"{run}?kind=other"))
     assert browser.get(f"{run}?kind=nonsense&page=-1").status_code == 200
     assert "#1" in pages.text(browser.get(TRIALS))
+    table = browser.get(f"{run}?format=csv").get_data(as_text=True)
+    assert len(table.splitlines()) == 2
+    assert "优惠券过期" in table
+    assert "可以补发" in table
 
 
 def test_a_draft_that_changes_nothing_says_so(

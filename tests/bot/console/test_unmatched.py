@@ -68,6 +68,13 @@ def test_a_wish_is_put_aside_and_listed_again(browser: FlaskClient, asked: None)
     assert pages.post(browser, f"{LIST}/notice", {"word": "物流"}, form=LIST).status_code == 404
 
 
+def test_several_wishes_are_put_aside_at_once(browser: FlaskClient, asked: None) -> None:
+    pages.post(browser, f"{LIST}/ignore", {"ids": ["物流\r\n快递", "积分"]}, form=LIST)
+    assert "忽略的词 3" in pages.text(browser.get(LIST))
+    pages.post(browser, f"{LIST}/ignore", {}, form=LIST)
+    assert "先勾选至少一个问题" in pages.text(browser.get(LIST))
+
+
 def test_a_formula_in_a_message_is_text_in_the_file(browser: FlaskClient, asked: None) -> None:
     answer = browser.get(f"{LIST}?format=csv")
     assert answer.mimetype == "text/csv"
