@@ -12,6 +12,7 @@ from bot import (
     erasure,
     follower_edits,
     follower_files,
+    follower_pages,
     follower_sync,
     jobs,
     kept,
@@ -262,6 +263,7 @@ def count_figures(rt: Runtime, context: JobContext) -> None:
         account_ids = [account.id for account in accounts.every(session)]
     for account_id in account_ids:
         overview.recount(rt.engine, account_id, context.clock())
+        follower_pages.recount(rt.engine, account_id, context.clock())
 
 
 def optimize(rt: Runtime, context: JobContext) -> None:

@@ -83,7 +83,8 @@ follower_tags = sa.Table(
     sa.Column("caused_by", sa.BigInteger),  # the push, where there was one
     sa.Column("added_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime),
-    sa.Index("ix_follower_tags_tag", "tag_id", "follower_id"),
+    # who has a tag, answered from the index alone
+    sa.Index("ix_follower_tags_tag", "tag_id", "follower_id", "expires_at"),
     sa.Index("ix_follower_tags_expires", "expires_at"),
 )
 

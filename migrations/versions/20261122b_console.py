@@ -368,6 +368,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
         postgresql_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
     )
+    op.drop_index("ix_follower_tags_tag", table_name="follower_tags")
+    op.create_index(
+        "ix_follower_tags_tag",
+        "follower_tags",
+        ["tag_id", "follower_id", "expires_at"],
+        unique=False,
+    )
     op.add_column("followers", sa.Column("remark_search", sa.Text(), nullable=True))
     op.create_index(
         "ix_followers_first_scene",
@@ -532,6 +539,10 @@ def downgrade() -> None:
     )
     op.drop_index("ix_followers_first_scene", table_name="followers")
     op.drop_column("followers", "remark_search")
+    op.drop_index("ix_follower_tags_tag", table_name="follower_tags")
+    op.create_index(
+        "ix_follower_tags_tag", "follower_tags", ["tag_id", "follower_id"], unique=False
+    )
     op.drop_index("ix_daily_counts_key", table_name="daily_counts")
     op.drop_index(
         "ix_events_scene",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import db, follower_pages, follower_search
+from bot import db, figures, follower_pages, follower_search
 from bot.accounts import Account
 from bot.errors import Invalid
 from bot.follower_search import Wanted, remark_key
@@ -137,7 +137,6 @@ def test_pages_by_key_show_everybody_once_however_they_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # the bounds between the ways of finding a page, which only a million followers would reach
-    monkeypatch.setattr(follower_pages, "FEW", gather - 1)
     monkeypatch.setattr(follower_pages, "GATHER", gather)
     monkeypatch.setattr(follower_pages, "PROBE", probe)
     tag = factories.make_tag(session, account.id, "会员")
@@ -174,7 +173,6 @@ def test_pages_by_key_show_everybody_once_however_they_are_found(
 def test_a_count_that_would_take_long_says_at_least(
     account: Account, session: db.Session, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower_pages, "FEW", 1)
     monkeypatch.setattr(follower_pages, "GATHER", 2)
     monkeypatch.setattr(follower_pages, "COUNTED", 5)
     factories.make_followers(session, account.id, 8, now=now)
@@ -199,3 +197,22 @@ def test_all_of_them_are_walked_in_pieces(
         ids = factories.make_followers(session, account.id, 8, now=now)
     found = [line.id for line in follower_search.every(engine, account.id, Wanted(), now)]
     assert found == ids
+
+
+def test_a_large_account_is_counted_by_a_job_and_says_when(
+    engine: sa.Engine, account: Account, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "LIVE", 2)
+    with db.writing(engine) as session:
+        factories.make_followers(session, account.id, 5, now=now)
+    follower_pages.recount(engine, account.id, now)
+    with db.writing(engine) as session:
+        factories.make_follower(session, account.id, 90, now=now)
+    later = now + timedelta(minutes=5)
+    with db.reading(engine) as session:
+        kept, old = (
+            follower_pages.page(session, account.id, Wanted(status="all"), at).total
+            for at in (later, now + timedelta(hours=2))
+        )
+    assert kept == follower_pages.Total(5, counted_at=now)
+    assert old == follower_pages.Total(6)
