@@ -52,6 +52,7 @@ STATES: Mapping[str, tuple[Any, str]] = {
     "failed": (_l("失败"), "bad"),
 }
 PAGE = 30
+SOON = 100  # rules that are checked while the page waits; of more the findings come after the page
 CSV_ROWS = 1_000  # as many as a dry run keeps
 CSV_COLUMNS = (
     *(_l("粉丝"), _l("时间"), _l("推送"), _l("变化")),
@@ -66,11 +67,12 @@ def rule_check(here: Here) -> str:
     found: Sequence[Finding] = ()
     problem, book = "", None
     with db.reading(here.rt.engine) as session:
+        body = _body(session, here, of)
+        if len(body.get("rules", ())) > SOON and "wait" not in request.args:
+            return render_template("rule_checks/waiting.html", of=of, against=AGAINST)
         ids = {draft.name: draft.id for draft in drafts.listing(session, here.account.id)}
         try:
-            book, found = checked(
-                _body(session, here, of), _known(session, here.account.id), here.now
-            )
+            book, found = checked(body, _known(session, here.account.id), here.now)
         except Invalid as wrong:
             problem = f"{rule_words.place(wrong.field)} {told(wrong.message)}"
     return render_template(

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from bot import db, drafts, rulebook
 from bot.accounts import Account
+from bot.console import rule_checks
 from bot.runtime import Runtime
 from bot.tables.rulebooks import dry_runs
 from bot.workers import run_due
@@ -52,6 +53,16 @@ def test_a_hidden_rule_and_a_dead_one_are_explained_and_linked(
     html = answer.get_data(as_text=True)
     for rule_id in rules.values():
         assert f"/console/muyan/rules/{rule_id}" in html
+
+
+def test_findings_of_many_rules_come_after_the_page(
+    browser: FlaskClient, rules: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_checks, "SOON", 2)
+    html = browser.get(CHECK).get_data(as_text=True)
+    assert f'hx-get="{CHECK}?of=draft&amp;wait=1"' in html
+    assert "发现 2 处" not in html
+    assert "发现 2 处" in pages.text(browser.get(f"{CHECK}?of=draft&wait=1"))
 
 
 def test_what_is_in_force_is_checked_apart_from_the_draft(
