@@ -99,6 +99,7 @@ FIELDS = {
     "family": _l("标签族"),
     "group": _l("分组"),
     "keys": _l("场景值"),
+    "kind": _l("类型"),
     "kinds": _l("事件"),
     "last": _l("最近多少条推送"),
     "name": _l("名称"),

@@ -85,13 +85,14 @@ def short(value: Any) -> str:
 
 def _unit(name: str, value: Any) -> str:
     """A bare number of hours, days or times with its unit; "" for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
+    count = f"{value:g}"
     if name == "hours":
-        return str(_("%(count)s 小时", count=value))
+        return str(_("%(count)s 小时", count=count))
     if name == "times":
-        return str(_("%(count)s 次", count=value))
-    return str(_("%(count)s 天", count=value)) if name.endswith("days") else ""
+        return str(_("%(count)s 次", count=count))
+    return str(_("%(count)s 天", count=count)) if name.endswith("days") else ""
 
 
 def place(path: str) -> str:

@@ -92,6 +92,8 @@ REPLY = {
     "news": _l("图文"),
     "hand_over": _l("转人工"),
 }
+# what the program itself notes beside a published version
+NOTES = {"account file": _l("公众号文件")}
 HEALTH = {
     "database": _l("数据库连不上。"),
     "scheduler": _l(
@@ -153,4 +155,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "delivery_word": lambda word: DELIVERY.get(word, word),
     "reason_word": lambda word: REASON.get(word, word),
     "kind_word": lambda word: KIND.get(word, word),
+    "note_word": lambda note: NOTES.get(note, note),
 }

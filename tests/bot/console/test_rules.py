@@ -109,6 +109,11 @@ def test_an_account_without_rules_says_how_to_begin(browser: FlaskClient, rules:
     assert "还没有规则" in page and "新建规则" in page and "收到消息回复" in page
 
 
+def test_the_list_says_what_a_number_counts(browser: FlaskClient, rules: Rules) -> None:
+    rules.add({**rule("甲"), "when": [{"cooldown": {"hours": 720}}]})
+    assert "冷却 720 小时" in pages.text(browser.get(rules.path))
+
+
 def test_the_list_shows_rules_in_order_with_their_hits(
     browser: FlaskClient, rules: Rules, now: datetime
 ) -> None:
