@@ -386,6 +386,7 @@ def _xlsx(data: bytes) -> Iterator[list[str]]:
         AttributeError,
         OSError,
         EOFError,
+        RuntimeError,  # it is encrypted, or packed in a way nobody knows
         zlib.error,
     ):
         raise Invalid("file", "must be CSV or XLSX") from None

@@ -14,8 +14,8 @@ from sqlalchemy.engine import Engine
 from bot import db, kept, rights
 from bot.db import Session, insert_first
 from bot.errors import Invalid, Refused
+from bot.tables.operators import api_tokens, operators
 from bot.tables.operators import audit as audit_table
-from bot.tables.operators import operators
 
 ROLES = {name: dict(role.label) for name, role in rights.ROLES.items()}
 ADMIN = "admin"
@@ -30,6 +30,7 @@ _hasher = PasswordHasher()
 # a generated password is read from a terminal: nothing that looks like another letter or an option
 LETTERS = "abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRSTUVWXYZ23456789"
 GENERATED = 16
+RESERVED = {"cli", "system"}
 
 
 class Counters(Protocol):
@@ -69,6 +70,7 @@ def add(
         Refused: the name is taken.
     """
     name = _checked_name(name)
+    _check_reserved(name)
     _check_role(role)
     chosen = _checked(password)
     made = insert_first(
@@ -169,6 +171,9 @@ def change(
     if before.active and before.role == ADMIN and {"role", "active"} & set(wanted):
         _keep_an_administrator(session, operator_id)
     session.execute(sa.update(operators).where(operators.c.id == operator_id).values(**wanted))
+    if "name" in wanted:  # their tokens stay theirs, and are nobody's who takes the old name
+        mine = sa.update(api_tokens).where(api_tokens.c.created_by == before.name)
+        session.execute(mine.values(created_by=name))
     was = {key: getattr(before, key) for key in wanted}
     audit(session, "operator.change", before.name, operator=by, before=was, after=wanted, now=now)
 
@@ -293,7 +298,14 @@ def _check_role(role: str) -> None:
         raise Invalid("role", f"there is no role '{role}'; there are {', '.join(ROLES)}")
 
 
+def _check_reserved(name: str) -> None:
+    """Names that the audit and tokens give to the program itself: whoever had one would be taken for it."""
+    if name.casefold() in RESERVED or name.casefold().startswith("api:"):
+        raise Refused(f"there is an operator '{name}' already")
+
+
 def _check_free(session: Session, name: str) -> None:
+    _check_reserved(name)
     taken = session.execute(sa.select(operators.c.id).where(operators.c.name == name)).scalar()
     if taken is not None:
         raise Refused(f"there is an operator '{name}' already")

@@ -7,6 +7,7 @@ A list is pasted text, a CSV file or an XLSX file. Without a line of headings it
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -296,7 +297,19 @@ def _sheet(data: bytes) -> Iterator[tuple[int, list[str]]]:
         ):
             yield line, [_cell(value) for value in cells]
         book.close()
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, IndexError, ValueError, OSError):
+    except (
+        zipfile.BadZipFile,
+        InvalidFileException,
+        KeyError,
+        IndexError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OSError,
+        EOFError,
+        RuntimeError,  # it is encrypted, or packed in a way nobody knows
+        zlib.error,
+    ):
         raise Invalid("file", "the file cannot be read as XLSX") from None
     except SyntaxError:  # xml.etree's ParseError
         raise Invalid("file", "the file cannot be read as XLSX") from None

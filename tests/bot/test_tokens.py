@@ -137,3 +137,22 @@ def test_the_command_line_makes_lists_and_revokes(world: World):
     assert "no right" in world.fails("token", "create", "x", "--scope", "all")
     with db.reading(world.rt.engine) as session:
         assert tokens.bearer(session, told["token"], world.clock()) is None
+
+
+def test_tokens_stay_with_their_maker_who_gets_another_name(session, now):
+    operator_id = lead(session, now)
+    plain, _ = made(session, now, maker=tokens.maker_named(session, "Bo"))
+    operators.change(session, operator_id, name="Bobo", by="Ann", now=now)
+    operators.add(session, "Bo", "viewer", now, "correct horse battery")
+    bearer = tokens.bearer(session, plain, now)
+    assert bearer is not None
+    assert (bearer.token.created_by, bearer.scopes) == ("Bobo", {"tags.read"})
+
+
+@pytest.mark.parametrize("name", ["cli", "CLI", "system", "api:shop"])
+def test_nobody_is_called_like_the_program_itself(session, now, name):
+    with pytest.raises(Refused):
+        operators.add(session, name, "viewer", now, "correct horse battery")
+    operator_id = lead(session, now)
+    with pytest.raises(Refused):
+        operators.change(session, operator_id, name=name, by="Ann", now=now)

@@ -1,6 +1,9 @@
 """What every request goes through: tokens, scopes, accounts, sizes, shapes; each refusal is a problem+json."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -158,6 +161,24 @@ def test_a_repetition_while_the_first_is_answered_has_to_wait(api: Program, rt: 
     assert api.post("/stop", {"reason": "x"}, Idempotency_Key="abc").status_code == 409
     rt.clock.frozen_at += idempotency.ABANDONED  # type: ignore[attr-defined]
     assert api.post("/stop", {"reason": "x"}, Idempotency_Key="abc").status_code == 200
+
+
+def test_the_same_post_eight_times_at_once_is_done_once(api: Program, rt: Runtime):
+    together = threading.Barrier(8)
+
+    def send(_number: int) -> tuple[int, str | None]:
+        client = api.client.application.test_client()
+        together.wait(30)
+        answer = replace(api, client=client).post(
+            "/tags", {"name": "新客", "family": "营销互动"}, Idempotency_Key="abc"
+        )
+        return answer.status_code, answer.headers.get("Idempotency-Replayed")
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, range(8)))
+    assert answers.count((201, None)) == 1
+    assert set(answers) <= {(201, None), (201, "true"), (409, None)}
+    assert len(rows(rt, sa.select(audit).where(audit.c.action == "tag.add"))) == 1
 
 
 def test_a_refused_post_may_be_tried_again_and_answers_go_after_a_day(api: Program, rt: Runtime):

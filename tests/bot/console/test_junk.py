@@ -1,7 +1,8 @@
 """What no browser sends: junk in every field of every page, taken from the map, the templates and the views."""
 
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from openpyxl import Workbook
 
 from bot import db
 from bot.accounts import Account
@@ -118,3 +120,33 @@ def test_a_long_pasted_list_is_no_upload_that_is_too_large(
     given = {"list": "名称\n" + "店" * 250_000, "step": "check"}
     answer = pages.post(as_role("admin"), "/console/muyan/scenes/batch", given)
     assert answer.status_code == 422
+
+
+def damaged() -> Iterator[bytes]:
+    """Tables that Excel would not open either: encrypted, packed in an unknown way, with a hole, cut off."""
+    book, out = Workbook(), io.BytesIO()
+    book.active.append(["OpenID", "名称"])  # type: ignore[union-attr]
+    book.save(out)
+    good = out.getvalue()
+    for place, value in ((6, 1), (8, 99), (4, 200)):
+        data = bytearray(good)
+        for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+            for found in re.finditer(re.escape(mark), good):
+                data[found.start() + place + shift] = value
+        yield bytes(data)
+    hole = bytearray(good)
+    hole[60:200] = bytes(140)
+    yield bytes(hole)
+    yield good[: len(good) // 2]
+
+
+def test_a_damaged_table_is_told_beside_its_field(as_role: Role, account: Account) -> None:  # noqa: F811
+    browser = as_role("admin")
+    for path in ("followers/import", "scenes/batch"):
+        mark = pages.mark(browser, f"/console/muyan/{path}")
+        for data in damaged():
+            file = (io.BytesIO(data), "a.xlsx")
+            given = {"csrf_token": mark, "file": file, "step": "check"}
+            answer = browser.post(f"/console/muyan/{path}", data=given)
+            assert answer.status_code == 422
+            assert "invalid-feedback" in answer.get_data(as_text=True)
