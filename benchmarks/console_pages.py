@@ -6,7 +6,8 @@ Without a URL: SQLite (``--keep`` names a file that is filled once and used agai
 used again too, ``--fill`` starts afresh). Asks every GET page of the url map by the Flask test client, logged in as
 administrator and as lead: as it opens, and, of a list, its search, its filters, its orders and its next page.
 Limits: p95 200 ms (PostgreSQL) or 400 ms (SQLite), 60 KB of HTML, 250 KB of compressed script and style without
-charts. Exit 1 when one is broken. ``--why`` prints the slowest statement of each slow page.
+charts. Exit 1 when one is broken. ``--why`` prints the slowest statement of each slow page. At the end stands the table by group
+of pages, as docs/performance.md has it.
 """
 
 import argparse
@@ -56,6 +57,21 @@ COUNTING = (
     "optimize",
 )  # jobs a running product has run
 SHOWN = 500  # characters of a statement
+ALL_OF = 3  # a filter with so few values is asked for each
+GROUPS = {  # the first word of a page's address inside an account, to its row of the table
+    "": "home",
+    "todo": "home",
+    "followers": "followers",
+    "tags": "tags",
+    "messages": "conversations",
+    "scenes": "QR channels",
+    "rules": "rules",
+    "rulebooks": "rules",
+    "unmatched": "unmatched messages",
+    "menus": "menus",
+    "audit": "audit log",
+}
+OTHER = "settings, jobs, people, keys"
 
 
 @dataclass
@@ -244,8 +260,8 @@ def _variants(address: str, html: str) -> Iterator[str]:
             r'<select[^>]*name="([^"]+)".*?>(.*?)</select>', form, re.S
         ):
             values = [unescape(one) for one in re.findall(r'value="([^"]+)"', options)]
-            if values:
-                yield f"{path}?{urlencode({name: values[len(values) // 2]})}"
+            some = values if len(values) <= ALL_OF else values[len(values) // 2 :][:1]
+            yield from (f"{path}?{urlencode({name: value})}" for value in some)
     links = {unescape(one) for one in re.findall(r'href="([^"]+)"', html)}
     seen = set()
     for link in sorted(links):
@@ -322,12 +338,38 @@ def report(found: list[Measured], limit: float, *, why: bool) -> int:
             print(f"         {one.slowest}")
     pages = [one for one in found if one.kind == "text/html" and one.status == 200 and one.seconds]
     if pages:
+        print("\n".join(_table(pages)))
         print(
             f"{len(pages)} pages and variants, worst p95 {max(p.quantile(0.95) for p in pages):.0f} ms of {limit:.0f}, "
             f"largest HTML {max(p.html for p in pages) / 1024:.0f} KB of {HTML_KB:.0f}, "
             f"most script and style {max(p.assets for p in pages) / 1024:.0f} KB of {ASSETS_KB:.0f}; {broken} broken"
         )
     return 1 if broken else 0
+
+
+def _table(pages: list[Measured]) -> Iterator[str]:
+    """p50 and p95 of all requests of a group of pages, its slowest page, its CPU, its largest HTML."""
+    yield "| pages | asked | p50 ms | p95 ms | slowest page, p95 ms | CPU ms | HTML KB |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    groups: dict[str, list[Measured]] = {name: [] for name in (*GROUPS.values(), OTHER)}
+    for one in pages:
+        groups[_group(one.address)].append(one)
+    for name, listed in (*groups.items(), ("all", pages)):
+        if not listed:
+            continue
+        together = Measured("", "", [second for one in listed for second in one.seconds])
+        cpu = statistics.median(second for one in listed for second in one.cpu)
+        yield (
+            f"| {name} | {len(listed)} | {together.quantile(0.5):.0f} | {together.quantile(0.95):.0f} "
+            f"| {max(one.quantile(0.95) for one in listed):.0f} | {1000 * cpu:.0f} "
+            f"| {max(one.html for one in listed) / 1024:.0f} |"
+        )
+
+
+def _group(address: str) -> str:
+    words = urlsplit(address).path.split("/")  # "", "console", slug, word
+    inside = len(words) > 3 and words[2] == _million.SLUG
+    return GROUPS.get(words[3], OTHER) if inside else OTHER
 
 
 if __name__ == "__main__":
