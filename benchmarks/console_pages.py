@@ -6,8 +6,8 @@ Without a URL: SQLite (``--keep`` names a file that is filled once and used agai
 used again too, ``--fill`` starts afresh). Asks every GET page of the url map by the Flask test client, logged in as
 administrator and as lead: as it opens, and, of a list, its search, its filters, its orders and its next page.
 Limits: p95 200 ms (PostgreSQL) or 400 ms (SQLite), 60 KB of HTML, 250 KB of compressed script and style without
-charts. Exit 1 when one is broken. ``--why`` prints the slowest statement of each slow page. At the end stands the table by group
-of pages, as docs/performance.md has it.
+charts. Exit 1 when one is broken. ``--why`` prints the slowest statement of each slow page. At the end stands the
+table by group of pages, as docs/performance.md has it.
 """
 
 import argparse
