@@ -124,7 +124,7 @@ def said(kind: str, fields: Mapping[str, Any]) -> str:
         return str(_("%(status)s，发出 %(count)s", status=fields.get("Status", ""), count=sent))
     for name in ("Content", "Recognition", "EventKey", "Title", "Label"):
         if isinstance(fields.get(name), str) and fields[name]:
-            return str(fields[name])
+            return str(fields[name]).removeprefix("qrscene_" if kind == "subscribe" else "")
     return ""
 
 

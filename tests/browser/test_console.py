@@ -54,7 +54,7 @@ def test_a_followers_word_appears_with_its_answer_and_the_reason(
     row.locator("summary").click()
     row.get_by_text("「领券」命中：文字等于").wait_for()
     assert FOLLOWER not in page.content()
-    scan = page.get_by_role("row", name=re.compile("qrscene_store_01")).filter(has_text="wei1")
+    scan = page.get_by_role("row", name=re.compile("人民广场店")).filter(has_text="wei1")
     assert scan.get_by_text("关注", exact=True).is_visible()
 
 
