@@ -80,9 +80,11 @@ def parse_moment(text: str | datetime) -> datetime:
     """ISO 8601 to aware UTC; without a zone it means Asia/Shanghai.
 
     Raises:
-        ValueError: the text is not ISO 8601.
+        ValueError: the text is not ISO 8601, or of a year no clock here can count from.
     """
     moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError(f"the year {moment.year} cannot be used")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=SHANGHAI)
     return moment.astimezone(UTC)

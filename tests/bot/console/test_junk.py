@@ -122,6 +122,17 @@ def test_a_long_pasted_list_is_no_upload_that_is_too_large(
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("at", ["0001-01-01 00:00", "9999-12-31T23:59-12:00", "tomorrow", ""])
+def test_a_menu_is_not_scheduled_at_the_end_of_the_calendar(
+    as_role: Role,
+    account: Account,  # noqa: F811
+    at: str,
+) -> None:
+    given = {"when": "later", "publish_at": at, "version": "0"}
+    answer = pages.post(as_role("admin"), "/console/muyan/menus/publish", given)
+    assert answer.status_code in (409, 422)
+
+
 def damaged() -> Iterator[bytes]:
     """Tables that Excel would not open either: encrypted, packed in an unknown way, with a hole, cut off."""
     book, out = Workbook(), io.BytesIO()
