@@ -84,7 +84,7 @@ def parse_moment(text: str | datetime) -> datetime:
     """
     moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
     if not 1970 <= moment.year <= 9000:
-        raise ValueError(f"the year {moment.year} cannot be used")
+        raise ValueError("must be a time")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=SHANGHAI)
     return moment.astimezone(UTC)

@@ -23,6 +23,7 @@ WEB_PORTS = {80, 443}
 FIRST_FREE_PORT = 1024
 # IPv6 that carries IPv4: what counts is the address inside. RFC 6052, 3056
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890: some of it counts as global
 _6TO4 = ipaddress.ip_network("2002::/16")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -74,6 +75,10 @@ def allowed(address: Address) -> bool:
         inside = _inside(address)
         if inside is not None:
             return allowed(inside)
+        if address.is_site_local:  # fec0::/10, long out of use, and still some networks' own
+            return False
+    if address in _PROTOCOLS:
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -21,7 +21,7 @@ from bot import (
 from bot.console import said
 from bot.console.access import Here, by_htmx, confirm, done, go, missing, page
 from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file, whole
-from bot.console.telling import beside, told
+from bot.console.telling import told
 from bot.errors import Invalid, Refused
 from bot.followers import Follower
 from bot.rights import rights_of
@@ -235,7 +235,9 @@ def canned_save(here: Here) -> Any:
                 after={"title": title.strip(), "text": text.strip()},
             )
     except (Invalid, Refused) as problem:
-        errors = beside(problem) if isinstance(problem, Invalid) else {"title": told(str(problem))}
+        place = problem.field if isinstance(problem, Invalid) else "title"
+        sentence = problem.message if isinstance(problem, Invalid) else str(problem)
+        errors = {place: told(sentence)}
         return make_response(_canned_page(here, title, text, canned_id, errors), 422)
     return done(_("已保存快捷回复。"), ".canned_list")
 

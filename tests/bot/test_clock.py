@@ -69,5 +69,5 @@ def test_a_frozen_clock_stands_and_a_moved_one_runs() -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01", "1969-12-31", "9999-12-31T23:59-12:00", "soon", ""])
 def test_a_moment_no_clock_can_count_from_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="isoformat|cannot be used"):
+    with pytest.raises(ValueError, match=r"isoformat|must be a time"):
         clock.parse_moment(text)

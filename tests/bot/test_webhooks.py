@@ -363,7 +363,7 @@ def test_a_slow_receiver_is_left_after_the_whole_time(scheme: str):
     [
         "ftp://example.com/", "example.com", "http://", "http:///x", "javascript:alert(1)",
         "http://127.0.0.1/", "http://127.1.2.3:8080/", "http://localhost/", "http://a.localhost/",
-        "http://10.0.0.1/", "http://192.168.1.1/", "http://172.16.0.1/", "http://169.254.169.254/",
+        "http://10.0.0.1/", "http://[fec0::1]/", "http://192.0.0.8/", "http://192.168.1.1/", "http://172.16.0.1/", "http://169.254.169.254/",
         "http://100.100.100.200/", "http://0.0.0.0/", "http://[::1]/", "http://[fe80::1]/",
         "http://[::ffff:127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/",
         "http://example.com:22/", "http://example.com:99999/", "http://user:pw@example.com/",
