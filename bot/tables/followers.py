@@ -44,6 +44,15 @@ followers = sa.Table(
         sqlite_where=sa.text("remark_search IS NOT NULL"),
         postgresql_where=sa.text("remark_search IS NOT NULL"),
     ),
+    # the beginning of an OpenID: PostgreSQL's unique index has the order of a language, SQLite's that of the bytes,
+    # where this one stays empty
+    sa.Index(
+        "ix_followers_open_id",
+        "account_id",
+        "open_id",
+        postgresql_ops={"open_id": "text_pattern_ops"},
+        sqlite_where=sa.text("open_id IS NULL"),
+    ),
     # the orders of the list of followers
     sa.Index("ix_followers_followed", "account_id", "subscribed_at", "id"),
     sa.Index("ix_followers_active", "account_id", "last_active_at", "id"),

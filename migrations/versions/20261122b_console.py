@@ -391,6 +391,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("remark_search IS NOT NULL"),
     )
     op.create_index(
+        "ix_followers_open_id",
+        "followers",
+        ["account_id", "open_id"],
+        unique=False,
+        postgresql_ops={"open_id": "text_pattern_ops"},
+        sqlite_where=sa.text("open_id IS NULL"),
+    )
+    op.create_index(
         "ix_followers_followed",
         "followers",
         ["account_id", "subscribed_at", "id"],
@@ -531,6 +539,12 @@ def downgrade() -> None:
     op.drop_index("ix_reply_windows_ending", table_name="reply_windows")
     op.drop_index("ix_followers_active", table_name="followers")
     op.drop_index("ix_followers_followed", table_name="followers")
+    op.drop_index(
+        "ix_followers_open_id",
+        table_name="followers",
+        postgresql_ops={"open_id": "text_pattern_ops"},
+        sqlite_where=sa.text("open_id IS NULL"),
+    )
     op.drop_index(
         "ix_followers_remark",
         table_name="followers",
