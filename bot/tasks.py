@@ -14,6 +14,7 @@ from bot import (
     follower_files,
     follower_pages,
     follower_sync,
+    inbox,
     jobs,
     kept,
     media,
@@ -21,6 +22,7 @@ from bot import (
     menus,
     outbox,
     overview,
+    receive,
     retention,
     rule_hits,
     rule_trials,
@@ -41,6 +43,8 @@ from bot.runtime import Runtime
 
 DRAINS = 20  # claims a tick, so that a campaign leaves faster than one claim a second
 ERASURES = 50
+REPLAYS = 50  # pushes a step
+MOST_FAILED = 10_000
 
 RuntimeTask = Callable[[Runtime, JobContext], Again | None]
 
@@ -243,6 +247,23 @@ def dry_run(rt: Runtime, context: JobContext) -> Again | None:
     return Again(arguments=arguments) if arguments is not None else None
 
 
+def replay_failed(rt: Runtime, context: JobContext) -> Again | None:
+    """Handle the pushes that failed again, oldest first, each once."""
+    if context.account_id is None:
+        return None
+    after, done = context.arguments.get("after", 0), context.arguments.get("done", 0)
+    with db.reading(rt.engine) as session:
+        account = accounts.by_id(session, context.account_id)
+        left = [one for one in inbox.failed_ids(session, account.id, MOST_FAILED) if one > after]
+    for push_id in left[:REPLAYS]:
+        receive.replay(rt, account, push_id)
+    with db.writing(rt.engine) as session:
+        jobs.progress(session, context.job_id, done + len(left[:REPLAYS]), done + len(left))
+    if len(left) <= REPLAYS:
+        return None
+    return Again(arguments={"after": left[REPLAYS - 1], "done": done + REPLAYS})
+
+
 def prune(rt: Runtime, context: JobContext) -> Again | None:
     """Delete what is past its retention, a little of everything at a time."""
     days = {"keep_pushes": rt.config.keep_pushes, "keep_events": rt.config.keep_events}
@@ -346,6 +367,7 @@ def heartbeat(rt: Runtime, context: JobContext) -> None:
 
 TASKS: Mapping[str, RuntimeTask] = {
     "outbox": drain_outbox,
+    "replay_failed": replay_failed,
     "waves": waves,
     "collect": collect,
     "late": late,

@@ -97,14 +97,9 @@ def _notes(here: Here, session: Session) -> Iterator[Note]:
         )
     failed = len(inbox.failed_ids(session, account.id))
     if failed:
-        yield Note(
-            "bad",
-            _(
-                "有 %(count)s 条推送处理失败，可以重放：qunfen replay %(slug)s --failed",
-                count=failed,
-                slug=account.slug,
-            ),
-        )
+        text = _("有 %(count)s 条推送处理失败，修好原因后可以重新处理。", count=failed)
+        url = url_for("console.pushes_replay") if here.may("rules.publish") else ""
+        yield Note("bad", text, url, _("重新处理") if url else "")
     dead = len(jobs.dead(session))
     if dead:
         text = _("有 %(count)s 个后台任务已放弃，看看原因，处理后可以再试。", count=dead)

@@ -28,6 +28,7 @@ NAMES = {
     "plan": _l("计算活动受众"),
     "publish_menu": _l("发布菜单"),
     "publish_menu_due": _l("定时发布菜单"),
+    "replay_failed": _l("重新处理失败的推送"),
     "rename_tag": _l("给标签改名"),
     "send_later": _l("延时发送"),
     "sync_followers": _l("同步粉丝"),

@@ -315,7 +315,7 @@ def test_what_blocks_or_broke_is_noted(
     assert "紧急停止中：发错了内容。解除之前什么都不会发出。" in page
     assert "有 1 次不是从这里发出的群发" in page
     assert "有 1 条推送处理失败" in page
-    assert "qunfen replay muyan --failed" in page
+    assert "重新处理" in page
     assert "KeyError: 'x'" in page
     assert "rulebook 7 does not load" in page
     assert "somebody else's" not in page
