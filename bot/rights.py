@@ -90,7 +90,8 @@ ROLES: Mapping[str, Role] = MappingProxyType(
             ),
         ),
         "requester": Role(
-            _label("市场部", "Requester"), frozenset({"home.read", "campaigns.read", "reports.read"})
+            _label("市场部", "Requester"),
+            frozenset({"home.read", "campaigns.read", "reports.read"}),
         ),
         # sees only the QR codes of the own scope, and nothing else of the account
         "channel": Role(_label("渠道负责人", "Channel owner"), frozenset({"scenes.read"})),

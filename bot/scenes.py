@@ -237,11 +237,15 @@ def change_many(
 
 def groups(session: Session, account_id: int, patterns: Sequence[str] | None = None) -> list[str]:
     """The groups in use, in order; without the nameless one."""
-    found = sa.select(scenes.c.group).distinct().where(
-        scenes.c.account_id == account_id,
-        scenes.c.archived_at.is_(None),
-        scenes.c.group != "",
-        visible(patterns),
+    found = (
+        sa.select(scenes.c.group)
+        .distinct()
+        .where(
+            scenes.c.account_id == account_id,
+            scenes.c.archived_at.is_(None),
+            scenes.c.group != "",
+            visible(patterns),
+        )
     )
     return sorted(session.execute(found).scalars())
 

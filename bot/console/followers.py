@@ -89,7 +89,7 @@ def followers_list(here: Here) -> str | Response:
 
 def _about(total: follower_pages.Total) -> str:
     if total.more:
-        return _("以上")
+        return str(_("以上"))
     return _("统计于 %(at)s", at=moment(total.counted_at)) if total.counted_at else ""
 
 

@@ -351,7 +351,9 @@ def upgrade() -> None:
         ),
         sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seconds", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_figures_account_id")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_figures_account_id")
+        ),
         sa.PrimaryKeyConstraint("account_id", "name", name=op.f("pk_figures")),
     )
     op.create_index(
