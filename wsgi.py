@@ -2,7 +2,7 @@
 
 import os
 
-from bot.app import create_app
+from bot.app import create_app, settled
 from bot.config import load_config
 
-application = create_app(load_config(os.environ))
+application = settled(create_app(load_config(os.environ)))

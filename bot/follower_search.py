@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from pypinyin import Style, lazy_pinyin
 
 from bot.clock import start_of_day
 from bot.db import Session
@@ -18,6 +17,7 @@ from bot.errors import Invalid
 from bot.followers import LONG_WINDOWS
 from bot.sql import among, contains, json_entries, json_number, json_text, starts_with
 from bot.tables.followers import follower_tags, followers, reply_windows, tags
+from rules import pinyin
 from rules.text import fold_words
 
 STATUSES = ("subscribed", "left", "all")
@@ -91,9 +91,8 @@ def remark_key(remark: str | None) -> str | None:
     folded = fold_words(remark or "")
     if not folded:
         return None
-    syllables = lazy_pinyin(folded)
-    initials = "".join(lazy_pinyin(folded, style=Style.FIRST_LETTER))
-    return " ".join(dict.fromkeys((folded, _joined(initials), _joined("".join(syllables)))))
+    initials, whole = pinyin.initials(folded), "".join(pinyin.syllables(folded))
+    return " ".join(dict.fromkeys((folded, _joined(initials), _joined(whole))))
 
 
 def count(

@@ -16,13 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
-from pypinyin import lazy_pinyin
 
 from bot import jobs, scenes
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.tables.followers import tags as tags_table
 from bot.tables.tracking import scenes as table
+from rules import pinyin
 
 MOST = 1000  # codes of one list
 MOST_BYTES = 2 * 1024 * 1024  # of an uploaded file
@@ -267,7 +267,7 @@ class _Keys:
         return f"{self._prefix}{self._number:02d}"
 
     def _spelt(self, name: str) -> str:
-        spelt = "".join(lazy_pinyin(name)).lower()
+        spelt = "".join(pinyin.syllables(name)).lower()
         base = "".join(letter for letter in spelt if scenes.KEY.fullmatch(letter))[:50] or "code"
         key, number = base, 2
         while key in self._taken:

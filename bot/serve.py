@@ -21,7 +21,7 @@ from granian.log import LogLevels
 from waitress.server import create_server
 
 from bot import clock, logs, scheduler
-from bot.app import create_app
+from bot.app import create_app, settled
 from bot.config import INSTANCE, Config, load_config
 from bot.errors import Refused
 from bot.runtime import Runtime
@@ -118,7 +118,7 @@ def web_application() -> Flask:
         os._exit(1)  # what was not committed is repeated by the platform
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-    return create_app(load_config(os.environ))
+    return settled(create_app(load_config(os.environ)))
 
 
 def run_scheduler(rt: Runtime) -> None:
@@ -243,7 +243,7 @@ def _listening(rt: Runtime, host: str, port: int) -> Iterator[None]:
     config: Config = rt.config
     try:
         server = create_server(
-            create_app(config, rt), host=host, port=port, threads=WEB_THREADS, ident=None
+            settled(create_app(config, rt)), host=host, port=port, threads=WEB_THREADS, ident=None
         )
     except OSError as problem:
         raise Refused(

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from heapq import heapify, heappop, heappush
 
-from pypinyin import Style
-from pypinyin import pinyin as readings
-
+from rules.pinyin import readings
 from rules.text import fold_words
 
 EXAMPLES = 5  # of one cluster
@@ -193,7 +191,7 @@ def _syllable(letter: str) -> str:
     """How a letter reads, without tone; nasal ends and n/l alike, as many people type them."""
     if not "\u4e00" <= letter <= "\u9fff":
         return letter
-    read = readings(letter, style=Style.NORMAL)[0][0]
+    read = readings(letter)[0][0]
     return read.removesuffix("g") if read.endswith("ng") else read
 
 

@@ -68,7 +68,7 @@ class FollowersAsked(Page):
     active_days: Annotated[int, Field(ge=-3650, le=3650)] | None = Field(
         None, description="did something within so many days; negative: did nothing for so many"
     )
-    sort: Literal["followed", "active", "id"] = "followed"
+    sort: Literal["followed", "id"] = "followed"
     down: bool = True
 
 

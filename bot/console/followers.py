@@ -35,7 +35,7 @@ COLUMNS = (
     Column("tags", _l("标签")),
     Column("source", _l("首次来源")),
     Column("followed", _l("关注时间"), sort=True),
-    Column("active", _l("最后互动"), sort=True),
+    Column("active", _l("最后互动")),
     Column("window", _l("可下发")),
     Column("status", _l("状态")),
     Column("messages", _l("消息数"), number=True, shown=False),

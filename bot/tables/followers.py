@@ -55,7 +55,6 @@ followers = sa.Table(
     ),
     # the orders of the list of followers
     sa.Index("ix_followers_followed", "account_id", "subscribed_at", "id"),
-    sa.Index("ix_followers_active", "account_id", "last_active_at", "id"),
     sa.Index(
         "ix_followers_opted_out",
         "account_id",

@@ -407,12 +407,6 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_followers_active",
-        "followers",
-        ["account_id", "last_active_at", "id"],
-        unique=False,
-    )
-    op.create_index(
         "ix_followers_opted_out",
         "followers",
         ["account_id", "id"],
@@ -539,7 +533,6 @@ def downgrade() -> None:
         postgresql_where=sa.text("opted_out_at IS NOT NULL"),
     )
     op.drop_index("ix_reply_windows_ending", table_name="reply_windows")
-    op.drop_index("ix_followers_active", table_name="followers")
     op.drop_index("ix_followers_followed", table_name="followers")
     op.drop_index(
         "ix_followers_open_id",
