@@ -50,4 +50,4 @@ def pushes_replay_now(here: Here) -> Any:
             here.audit(session, "pushes.replay", f"{len(failed)}", after={"pushes": len(failed)})
     if job_id is None:
         return done(_("刚刚已经开始重新处理，请稍等。"), "home")
-    return go(url_for(".work", job_id=job_id, then=url_for(".home")))
+    return go(url_for(".progress", job_id=job_id, then=url_for(".home")))

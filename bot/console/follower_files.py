@@ -55,4 +55,4 @@ def followers_import_look(here: Here, mark: str) -> Answer | str:
         )
         after = {"people": found.known, "columns": list(found.columns), "tags": found.new_tags}
         here.audit(session, "followers.import", "followers", after=after)
-    return go(url_for(".work", job_id=job_id, then=url_for(".followers_list")))
+    return go(url_for(".progress", job_id=job_id, then=url_for(".followers_list")))

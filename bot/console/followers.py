@@ -133,7 +133,7 @@ def followers_bulk(here: Here) -> Answer | str:
             )
             after = {"tag": tag.name, "people": count, "wanted": _audited(wanted)}
             here.audit(session, f"followers.{action}", "followers", after=after)
-            return go(url_for(".work", job_id=job_id, then=url_for(".followers_list")))
+            return go(url_for(".progress", job_id=job_id, then=url_for(".followers_list")))
         changed = tag_one_by_one(session, here, tag, ids, remove=action == "untag")
     told = _("已为 %(count)s 位粉丝添加标签「%(tag)s」", count=changed, tag=tag.name)
     if action == "untag":

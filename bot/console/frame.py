@@ -33,8 +33,8 @@ def account_start(here: Here) -> Response:
     return redirect(first_page(here.account.slug))
 
 
-@page("/work/<int:job_id>", None)
-def work(here: Here, job_id: int) -> str | Response:
+@page("/progress/<int:job_id>", None)
+def progress(here: Here, job_id: int) -> str | Response:
     """How far a background job of this account has come."""
     with db.reading(here.rt.engine) as session:
         job = jobs.look(session, here.account.id, job_id)

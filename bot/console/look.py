@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, current_app, g, has_request_context, request, url_for
+from flask import Flask, g, has_request_context, request, url_for
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
@@ -91,8 +91,6 @@ def entries(pages: tuple[Entry, ...]) -> list[Entry]:
     found = []
     for entry in pages:
         endpoint = f"console.{entry.endpoint}"
-        if endpoint not in current_app.view_functions:
-            continue
         right = RIGHT_OF.get(endpoint)
         if right is None or right in mine:
             found.append(entry)
@@ -104,7 +102,7 @@ def first_page(slug: str) -> str:
     for _label, pages in ACCOUNT_PAGES:
         for entry in entries(pages):
             return url_for(f"console.{entry.endpoint}", slug=slug)
-    return url_for("console.me" if "console.me" in current_app.view_functions else "console.login")
+    return url_for("console.me")
 
 
 def register(app: Flask) -> None:
@@ -117,7 +115,6 @@ def register(app: Flask) -> None:
         static=static_address,
         LANGUAGES=LANGUAGES,
         THEMES=THEMES,
-        has=lambda name: f"console.{name}" in app.view_functions,
     )
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

@@ -158,7 +158,7 @@ def tag_merging(here: Here, tag_id: int) -> Answer | str:
         if found.mentions.menu and job_id is None:
             _publish_menu_soon(session, here)
     if job_id is not None:
-        return go(url_for(".work", job_id=job_id, then=url_for(".tags_list")))
+        return go(url_for(".progress", job_id=job_id, then=url_for(".tags_list")))
     told = _("已把「%(old)s」合并到「%(new)s」", old=tag.name, new=into)
     return done(told, "tags_list")
 
@@ -221,7 +221,7 @@ def tags_count(here: Here) -> Answer:
             now=here.now,
             account_id=here.account.id,
         )
-    return go(url_for(".work", job_id=job_id, then=url_for(".tags_list")))
+    return go(url_for(".progress", job_id=job_id, then=url_for(".tags_list")))
 
 
 def sync_state(tag: Tag) -> str:

@@ -37,9 +37,9 @@ def test_failed_pushes_are_handled_again_after_saying_how_many(
     assert "重新处理 2 条推送" in told
     answer = pages.post(browser, "/console/muyan/pushes/replay")
     assert answer.status_code == 303
-    assert "/work/" in answer.location
+    assert "/progress/" in answer.location
     again = pages.post(browser, "/console/muyan/pushes/replay")
-    assert "/work/" not in again.location
+    assert "/progress/" not in again.location
     run_due(rt)
     with db.reading(rt.engine) as session:
         assert inbox.failed_ids(session, account.id) == []

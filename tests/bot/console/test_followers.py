@@ -410,7 +410,7 @@ def test_all_who_match_are_tagged_by_a_job_after_the_number_was_said(
     asked = pages.text(pages.post(browser, f"{LIST}/bulk", data))
     assert "4 位粉丝会获得标签「门店」" in asked
     answer = pages.post(browser, f"{LIST}/bulk", data | {"sure": "1"})
-    assert "/console/muyan/work/" in answer.location
+    assert "/console/muyan/progress/" in answer.location
     assert browser.get(answer.location).status_code == 200
     run_jobs(rt)
     assert all("门店" in tags_of(engine, one) for one in (lan, *ids))
@@ -502,7 +502,7 @@ def test_an_upload_is_looked_at_first_and_then_done_by_a_job_once(
     assert "新客" in looked
     assert tags_of(engine, lan) == {"会员"}
     done = pages.post(browser, answer.location)
-    assert "/work/" in done.location
+    assert "/progress/" in done.location
     assert pages.post(browser, answer.location).status_code in (404, 409)
     run_jobs(rt)
     with db.reading(engine) as session:

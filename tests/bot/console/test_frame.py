@@ -175,11 +175,11 @@ def test_a_jobs_bar_is_the_accounts_own(
         theirs = jobs.enqueue(session, "tidy", {}, now=now, account_id=other)
         assert mine is not None
         jobs.progress(session, mine, 3, 10)
-    shown = browser.get(f"/console/muyan/work/{mine}", headers={"HX-Request": "true"})
+    shown = browser.get(f"/console/muyan/progress/{mine}", headers={"HX-Request": "true"})
     assert 'value="3" max="10"' in shown.get_data(as_text=True)
     assert "every 1s" in shown.get_data(as_text=True)
-    assert browser.get(f"/console/muyan/work/{theirs}").status_code == 404
-    assert browser.get(f"/console/other/work/{theirs}").status_code == 200
+    assert browser.get(f"/console/muyan/progress/{theirs}").status_code == 404
+    assert browser.get(f"/console/other/progress/{theirs}").status_code == 200
 
 
 def test_a_finished_job_leads_to_what_it_made_and_never_outside(
@@ -188,7 +188,7 @@ def test_a_finished_job_leads_to_what_it_made_and_never_outside(
     with db.writing(rt.engine) as session:
         job = jobs.enqueue(session, "tidy", {}, now=now, account_id=account.id)
         session.execute(sa.text("UPDATE jobs SET state = 'done'"))
-    here = f"/console/muyan/work/{job}"
+    here = f"/console/muyan/progress/{job}"
     asked_by = {"HX-Request": "true"}
     inside = browser.get(f"{here}?then=/console/muyan/", headers=asked_by)
     assert inside.headers["HX-Redirect"] == "/console/muyan/"

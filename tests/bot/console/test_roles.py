@@ -86,7 +86,7 @@ def test_every_page_names_a_right_that_exists(client: FlaskClient) -> None:
 
 
 # nothing is changed by a page that takes no right: one's own settings, progress bars, where one lands
-WITHOUT = {"account_start", "work", "look", "me", "me_totp", "me_totp_off"}
+WITHOUT = {"account_start", "progress", "look", "me", "me_totp", "me_totp_off"}
 
 
 def test_few_pages_take_no_right(client: FlaskClient) -> None:

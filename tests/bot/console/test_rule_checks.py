@@ -112,7 +112,7 @@ def test_a_dry_run_is_started_watched_and_read(
     assert answer.status_code == 303
     run = answer.headers["Location"]
     waiting = browser.get(run).get_data(as_text=True)
-    assert "/console/muyan/work/" in waiting
+    assert "/console/muyan/progress/" in waiting
     run_due(rt)
     told = pages.text(browser.get(run))
     for word in (

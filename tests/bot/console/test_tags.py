@@ -187,7 +187,7 @@ def test_a_merge_of_many_shows_its_progress(
     path = f"{LIST}/{tags['会员']}/merge"
     assert "在后台分批进行" in pages.text(browser.get(f"{path}?into=老会员"))
     answer = pages.post(browser, path, {"into": "老会员", "sure": "1"})
-    assert "/work/" in answer.location
+    assert "/progress/" in answer.location
     assert "进行中" in pages.text(browser.get(answer.location))
     again = pages.post(browser, f"{LIST}/{tags['老会员']}/merge", {"into": "同步的", "sure": "1"})
     assert again.status_code == 409
