@@ -43,10 +43,11 @@ def shape(engine: sa.Engine) -> dict[str, Any]:
     inspector = sa.inspect(engine)
     return {
         table: {
-            "columns": [
-                (c["name"], str(c["type"]), c["nullable"], c["default"])
+            # by name: a column that was added later stands last in the database, where it belongs in the code
+            "columns": sorted(
+                (c["name"], str(c["type"]), c["nullable"], str(c["default"]))
                 for c in inspector.get_columns(table)
-            ],
+            ),
             "primary": inspector.get_pk_constraint(table)["constrained_columns"],
             "indexes": sorted(
                 (str(i["name"]), i["unique"], i["column_names"], _conditions(i))

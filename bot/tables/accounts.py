@@ -28,6 +28,9 @@ accounts = sa.Table(
     sa.Column("stopped_at", UtcDateTime),  # emergency stop of every send
     sa.Column("stopped_reason", sa.Text),
     sa.Column("last_push_at", UtcDateTime),
+    sa.Column(
+        "brand", sa.Text
+    ),  # accounts of one brand are sisters: caps count a person across them
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("archived_at", UtcDateTime),
     sa.CheckConstraint("kind in ('service', 'subscription')", name="kind"),
@@ -47,7 +50,77 @@ media = sa.Table(
     sa.Column("url", sa.Text),
     sa.Column("error", sa.Text),
     sa.Column("uploaded_at", UtcDateTime),
+    sa.Column("size", sa.Integer),  # bytes
+    sa.Column("created_at", UtcDateTime),
+    sa.Column("created_by", sa.Text),
+    # temporary material lives for 3 days on the platform and is uploaded again; null: permanent
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("archived_at", UtcDateTime),
     sa.UniqueConstraint("account_id", "sha256", "kind", "name"),
+)
+
+# articles (图文): written here, kept as a draft on the platform, published there as a permanent link
+articles = sa.Table(
+    "articles",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("document", Json, nullable=False),  # title, author, digest, html, cover, source_url
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("media_id", sa.Text),  # of the draft; gone once it was mass-sent
+    sa.Column("told_version", sa.Integer),  # what the platform's draft says
+    sa.Column("publish_id", sa.Text),
+    sa.Column("article_id", sa.Text),
+    sa.Column("url", sa.Text),
+    sa.Column("status", sa.Text, nullable=False),  # draft | publishing | published | failed
+    sa.Column("error", sa.Text),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Column("published_at", UtcDateTime),
+    sa.Column("archived_at", UtcDateTime),
+    sa.CheckConstraint("status in ('draft', 'publishing', 'published', 'failed')", name="status"),
+    sa.Index("ix_articles_account", "account_id", "changed_at"),
+)
+
+# templates of template messages and subscription notices, as the platform lists them
+templates = sa.Table(
+    "templates",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("kind", sa.Text, nullable=False),  # template | subscription
+    sa.Column("template_id", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("example", sa.Text, nullable=False),
+    sa.Column("long_term", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("read_at", UtcDateTime, nullable=False),
+    sa.Column("archived_at", UtcDateTime),  # the platform lists it no more
+    sa.UniqueConstraint("account_id", "kind", "template_id"),
+)
+
+# what the platform says an API may be called a day, and how far that is used (接口额度)
+api_quotas = sa.Table(
+    "api_quotas",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("api", sa.Text, primary_key=True),  # its path
+    sa.Column("daily_limit", sa.Integer, nullable=False),
+    sa.Column("used", sa.Integer, nullable=False),
+    sa.Column("said_at", UtcDateTime, nullable=False),
+)
+# calls of one Shanghai day as we counted them
+api_calls = sa.Table(
+    "api_calls",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("api", sa.Text, primary_key=True),
+    sa.Column("priority", sa.Text, primary_key=True),  # reply | send | sync
+    sa.Column("calls", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),  # by the platform: 45009, 45011
+    sa.Column("held", sa.Integer, nullable=False),  # by ourselves, for what matters more
 )
 
 menus = sa.Table(

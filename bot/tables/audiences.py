@@ -1,4 +1,4 @@
-"""Segments (人群)."""
+"""Segments (人群), and the sets of people that count them quickly."""
 
 import sqlalchemy as sa
 
@@ -15,4 +15,19 @@ segments = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("archived_at", UtcDateTime),
     sa.UniqueConstraint("account_id", "name"),
+)
+
+# who a filter selected at a moment, as a roaring bitmap of follower ids: for counts while somebody builds a
+# segment. May be lost at any time; who gets a message is always asked of the tables themselves.
+audience_sets = sa.Table(
+    "audience_sets",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),  # a hash of the filter as JSON
+    sa.Column("filter", Json, nullable=False),
+    sa.Column("people", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("counted_at", UtcDateTime, nullable=False),
+    sa.Column("used_at", UtcDateTime, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),  # how long the tables took to say so
 )

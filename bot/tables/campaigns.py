@@ -17,6 +17,20 @@ campaigns = sa.Table(
     sa.Column("content", Json, nullable=False),
     sa.Column("links", Json, nullable=False),
     sa.Column("goal", Json),
+    sa.Column(
+        "message_class", sa.Text, nullable=False, server_default="marketing"
+    ),  # marketing | service
+    # the rest of the document, each as the account file writes it (docs/account-file.md)
+    sa.Column("groups", Json),  # [{name, segment, rate}]: who is in two belongs to the first
+    sa.Column("contents", Json),  # {channel: content} where a channel says something of its own
+    sa.Column("experiment", Json),
+    sa.Column("holdout", sa.Float),  # share of the audience, 0 to 0.5
+    sa.Column("pace", Json),  # staggered batches
+    sa.Column("follow_ups", Json),  # [{after, channels, content, to}]: waves 2, 3 …
+    sa.Column("after", Json),  # tags by result
+    sa.Column("brief", Json),  # the five factors and the words of the plan document
+    sa.Column("worth", Json),  # {click, protect}: for dividing the month's slots
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("next_due_at", UtcDateTime),
     # approval: bound to the content's hash and to at most so many people and slots
@@ -24,6 +38,10 @@ campaigns = sa.Table(
     sa.Column("approved_slots", sa.Integer),
     sa.Column("approved_hash", sa.Text),
     sa.Column("approved_by", Json),  # names, in order; {"file": true} counts as two
+    sa.Column("approved_at", UtcDateTime),  # of the last of them: a countdown begins then
+    sa.Column("approval_seal", sa.Text),  # signs who approved what, checked again in the gateway
+    sa.Column("submitted_at", UtcDateTime),  # waits for 审核
+    sa.Column("submitted_by", sa.Text),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.UniqueConstraint("account_id", "name"),
@@ -43,6 +61,17 @@ campaign_runs = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),  # why it waits, is paused or was cancelled
     sa.Column("content", Json, nullable=False),  # as it was when the run began
+    # a follow-up is a run of its own, of the same campaign, about whom the run before it left over;
+    # it is due so many seconds later as its round says, so that it never takes an ordinary run's key
+    sa.Column("parent_id", BigId),
+    sa.Column("round", sa.Integer, nullable=False, server_default="1"),
+    # the waves of this run after the canary: [{"wave": 2, "at": …, "variant": …}]; null: one wave, at once
+    sa.Column("waves", Json),
+    sa.Column("winner", sa.Text),  # the variant the rest gets, once decided
+    sa.Column("decided_at", UtcDateTime),
+    sa.Column("decision", Json),  # the figures it was decided on
+    sa.Column("guard", Json),  # what the guard counted at its last look
+    sa.Column("tagged_at", UtcDateTime),  # tags by result were given
     sa.Column("month", sa.Text),  # whose slots it takes
     sa.Column("last_follower_id", sa.BigInteger),  # upper end of the audience, fixed when planning
     sa.Column("planned_to", sa.BigInteger, nullable=False),  # planning has come this far
@@ -68,7 +97,9 @@ deliveries = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),  # of a skip, one of bot.campaigns.reach.REASONS
     sa.Column("channel", sa.Text),
-    sa.Column("wave", sa.Integer, nullable=False),  # 0 the canary, 1 the rest
+    sa.Column("wave", sa.Integer, nullable=False),  # 0 the canary, 1 … the rest
+    sa.Column("group", sa.Text),  # which group of the campaign
+    sa.Column("variant", sa.Text),  # of the experiment; null: none, or not decided yet
     sa.Column("batch_id", BigId),
     sa.Column("queued_at", UtcDateTime),  # handed to the outbox
     sa.Column("slot", sa.Text),  # reserved | spent: the truth behind the ledger
@@ -87,6 +118,8 @@ deliveries = sa.Table(
         "status",
         "wave",
         "channel",
+        "group",
+        "variant",
         "follower_id",
         sqlite_where=sa.text("queued_at IS NULL"),
         postgresql_where=sa.text("queued_at IS NULL"),
@@ -103,6 +136,8 @@ mass_batches = sa.Table(
     sa.Column("run_id", sa.ForeignKey("campaign_runs.id"), nullable=False),
     sa.Column("wave", sa.Integer, nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("group", sa.Text),  # a batch never mixes groups or variants
+    sa.Column("variant", sa.Text),
     sa.Column("target", sa.Text, nullable=False),  # open_ids | tag | all
     sa.Column("client_msg_id", sa.Text, nullable=False, unique=True),
     sa.Column("size", sa.Integer, nullable=False),
@@ -176,4 +211,88 @@ erased_slots = sa.Table(
     sa.Column("month", sa.Text, primary_key=True),
     sa.Column("spent", sa.Integer, nullable=False),
     sa.Column("opted_out", sa.Boolean, nullable=False),
+)
+
+# what the console's wizard is still writing: the same document as a campaign, possibly incomplete
+plans = sa.Table(
+    "plans",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("document", Json, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),  # 1 to 5: how far it came
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("campaign_id", BigId, sa.ForeignKey("campaigns.id")),  # what became of it
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
+    sa.Column("archived_at", UtcDateTime),
+    sa.Index("ix_plans_account", "account_id", "changed_at"),
+)
+
+# a plan kept for reuse (策略模板): versions never change
+playbooks = sa.Table(
+    "playbooks",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("document", Json, nullable=False),
+    sa.Column("results", Json),  # what the campaign it came from achieved
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("archived_at", UtcDateTime),
+    sa.UniqueConstraint("account_id", "name", "version"),
+)
+
+# who gets which of the month's slots, as divided among the campaigns of a month
+allocations = sa.Table(
+    "allocations",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("month", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),  # proposed | in_force | replaced
+    sa.Column(
+        "figures", Json, nullable=False
+    ),  # per campaign, the total, the bound, the comparison
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("made_at", UtcDateTime, nullable=False),
+    sa.CheckConstraint("status in ('proposed', 'in_force', 'replaced')", name="status"),
+    sa.Index("ix_allocations_month", "account_id", "month", "status"),
+)
+allocation_places = sa.Table(
+    "allocation_places",
+    metadata,
+    sa.Column("allocation_id", sa.ForeignKey("allocations.id"), primary_key=True),
+    sa.Column("campaign_id", sa.ForeignKey("campaigns.id"), primary_key=True),
+    account_id(),
+    sa.Column("people", sa.LargeBinary, nullable=False),  # a roaring bitmap of follower ids
+    sa.Column("size", sa.Integer, nullable=False),
+)
+
+# a tag of the platform that lives for one send: its people are put on, sent to, taken off
+temporary_tags = sa.Table(
+    "temporary_tags",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("run_id", sa.ForeignKey("campaign_runs.id"), nullable=False),
+    sa.Column("batch_id", BigId),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("wechat_id", sa.Integer),
+    sa.Column(
+        "state", sa.Text, nullable=False
+    ),  # making | filling | ready | used | clearing | gone
+    sa.Column("filled_to", sa.BigInteger, nullable=False),  # follower id: so far they have the tag
+    sa.Column("cleared_to", sa.BigInteger, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Index("ix_temporary_tags_run", "run_id"),
+    sa.Index("ix_temporary_tags_state", "state"),
 )

@@ -33,6 +33,14 @@ followers = sa.Table(
     # the remark folded, the initials of its pinyin, its pinyin: what a search looks into
     sa.Column("remark_search", sa.Text),
     sa.UniqueConstraint("account_id", "open_id"),
+    # one person across sister accounts
+    sa.Index(
+        "ix_followers_union_id",
+        "union_id",
+        "account_id",
+        sqlite_where=sa.text("union_id IS NOT NULL"),
+        postgresql_where=sa.text("union_id IS NOT NULL"),
+    ),
     sa.Index("ix_followers_account_subscribed", "account_id", "subscribed", "id"),
     sa.Index("ix_followers_unsubscribed", "unsubscribed_at"),
     sa.Index("ix_followers_first_scene", "account_id", "first_scene", "subscribed_at"),
@@ -128,6 +136,24 @@ consents = sa.Table(
     sa.Column("accepted", sa.Integer, nullable=False),  # accepts minus sends
     sa.Column("rejected_at", UtcDateTime),
     sa.Column("changed_at", UtcDateTime, nullable=False),
+)
+
+# every accept, reject and send behind ``consents``: append-only
+consent_entries = sa.Table(
+    "consent_entries",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("follower_id", sa.ForeignKey("followers.id"), nullable=False),
+    sa.Column("template_id", sa.Text, nullable=False),
+    sa.Column(
+        "change", sa.Integer, nullable=False
+    ),  # +1 accepted, -1 sent, 0 rejected: none is left
+    sa.Column("cause", sa.Text, nullable=False),  # popup | changed | sent | refused | import
+    sa.Column("delivery_id", sa.BigInteger),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("source_key", sa.Text, unique=True),  # makes a repeated push the same entry
+    sa.Index("ix_consent_entries_follower", "follower_id", "template_id", "id"),
 )
 
 follower_syncs = sa.Table(
