@@ -1,6 +1,7 @@
-"""Campaigns as an operator writes them (docs/account-file.md): check, save, approve, schedule, stop, archive.
+"""Stored campaigns (docs/account-file.md): save, approve, schedule, stop, archive.
 
-Due runs are ``planning.py``; which status may follow which is ``status.py``.
+What a document may say is ``document.py``, due runs are ``planning.py``, which status may follow which is
+``status.py``.
 """
 
 import hashlib
@@ -8,86 +9,32 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from bot import content as contents
-from bot import params, registry, tracking
+from bot import tracking
 from bot.accounts import Account
 from bot.audiences import segments
 from bot.campaigns import status as statuses
 from bot.campaigns.budget import allowance
-from bot.campaigns.schedule import WEEKDAYS, next_due
+from bot.campaigns.document import MORE, experiment_channels
+from bot.campaigns.document import parse as parse
+from bot.campaigns.document import problems as problems
+from bot.campaigns.schedule import next_due
 from bot.clock import local, parse_moment
 from bot.db import Session
 from bot.errors import Invalid, Refused
-from bot.params import CampaignName, ClockTime, Moment, Name, Params, SegmentName
 from bot.tables.campaigns import campaign_runs, campaigns
 from bot.tables.followers import tags
 
 Json = dict[str, Any]
+RESULT_TAGS = ("clicked", "not_clicked", "gave_up")
+BY_DEFAULT: Mapping[str, Any] = {"message_class": "marketing"}
+# what an approval is bound to beside content, links, channels and segment
+APPROVED = ("message_class", "groups", "contents", "experiment", "holdout", "follow_ups")
 LATE = timedelta(minutes=10)  # a single time further in the past is an error (docs/account-file.md)
 FILE_APPROVAL = {"file": True}  # an account file was reviewed: it counts as two people
-WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$", max_length=1024)]
-
-
-class Repeat(Params):
-    every: Literal["day", "week", "month"]
-    on: list[str | int] = Field(default_factory=list, max_length=31)
-    at: ClockTime
-
-    @model_validator(mode="after")
-    def _days_fit(self) -> "Repeat":
-        if self.every == "day" and self.on:
-            raise ValueError("on is for week and month; every day needs none")
-        if self.every == "week" and (not self.on or not set(self.on) <= set(WEEKDAYS)):
-            raise ValueError(f"on needs days of the week: {', '.join(WEEKDAYS)}")
-        if self.every == "month" and (
-            not self.on or not all(isinstance(day, int) and 1 <= day <= 31 for day in self.on)
-        ):
-            raise ValueError("on needs days of the month: 1 to 31")
-        return self
-
-
-class Goal(Params):
-    metric: Literal["guided"]
-    target: int = Field(ge=1)
-
-
-class ApprovedFor(Params):
-    people: int = Field(ge=1)
-    slots: int = Field(ge=0)
-
-
-def _known_channels(names: list[str]) -> list[str]:
-    known = registry.members("bot.channels")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"there is no channel '{name}'; there are {', '.join(sorted(known))}")
-    if len(set(names)) < len(names):
-        raise ValueError("a channel is named twice")
-    return names
-
-
-class Definition(Params):
-    name: CampaignName
-    segment: SegmentName
-    at: Moment | None = None
-    repeat: Repeat | None = None
-    channels: Annotated[list[str], Field(min_length=1), AfterValidator(_known_channels)]
-    content: dict[str, Any]
-    links: dict[Name, WebAddress] = Field(default_factory=dict)
-    goal: Goal | None = None
-    approved_for: ApprovedFor | None = None
-    status: Literal["draft", "scheduled"] = "draft"
-
-    @model_validator(mode="after")
-    def _one_time(self) -> "Definition":
-        if (self.at is None) == (self.repeat is None):
-            raise ValueError("needs exactly one of at and repeat")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,45 +54,48 @@ class Campaign:
     approved_slots: int | None
     approved_hash: str | None
     approved_by: Sequence[Any]
+    message_class: str = "marketing"
+    groups: Sequence[Mapping[str, Any]] | None = None
+    contents: Mapping[str, Any] | None = None
+    experiment: Mapping[str, Any] | None = None
+    holdout: float | None = None
+    pace: Mapping[str, Any] | None = None
+    follow_ups: Sequence[Mapping[str, Any]] | None = None
+    after: Mapping[str, Any] | None = None
+    brief: Mapping[str, Any] | None = None
+    worth: Mapping[str, Any] | None = None
+    version: int = 1
+    approved_at: datetime | None = None
+    approval_seal: str | None = None
 
+    def group_segments(self) -> tuple[tuple[str | None, str], ...]:
+        """(group, segment): who is in two belongs to the first. One without a name where there are no groups."""
+        if not self.groups:
+            return ((None, self.segment),)
+        return tuple((group["name"], group["segment"]) for group in self.groups)
 
-def problems(document: Any, place: str = "") -> list[tuple[str, str]]:
-    """Every problem of one campaign of an account file as (dotted place, sentence)."""
-    found = params.problems(Definition, document, place)
-    if isinstance(found, list):
-        return found
-    wrong: list[tuple[str, str]] = []
-    try:
-        checked = _content(found, place)
-    except Invalid as problem:
-        wrong.append((problem.field, problem.message))
-    else:
-        here = _at(place, "content")
-        kind = contents.kind_of(checked)
-        for name in found.channels:
-            if kind not in registry.members("bot.channels")[name].CONTENT_KINDS:
-                wrong.append((here, f"{kind} cannot be sent by {name}"))
-        for name in sorted(contents.link_names(checked) - set(found.links)):
-            wrong.append((here, f"{{link:{name}}} is not among the links"))
-    return wrong
+    def experiment_channels(self) -> tuple[str, ...]:
+        """The channels whose deliveries get a variant."""
+        return experiment_channels(self.channels, self.contents, self.experiment)
 
+    def content_for(
+        self, channel: str, variant: str | None = None, number: int = 1
+    ) -> Mapping[str, Any]:
+        """What is said on a channel: of this variant, else the channel's own, else the campaign's.
 
-def parse(document: Any, place: str = "") -> Json:
-    """One campaign of an account file in canonical form.
-
-    Raises:
-        Invalid: the first of ``problems``.
-    """
-    wrong = problems(document, place)
-    if wrong:
-        raise Invalid(*wrong[0])
-    definition = Definition.model_validate(document)
-    found: Json = definition.model_dump(
-        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
-    )
-    found["content"] = _content(definition, place)
-    found["status"] = definition.status
-    return found
+        ``number`` is the round of the run: from 2 on the follow-up of that round says it, where it says anything.
+        """
+        if number > 1 and self.follow_ups and number - 2 < len(self.follow_ups):
+            said: Mapping[str, Any] | None = self.follow_ups[number - 2].get("content")
+            if said:
+                return said
+        if variant is not None and self.experiment and channel in self.experiment_channels():
+            for arm in self.experiment["variants"]:
+                if arm["name"] == variant and arm.get("content"):
+                    found: Mapping[str, Any] = arm["content"]
+                    return found
+        own: Mapping[str, Any] = (self.contents or {}).get(channel) or self.content
+        return own
 
 
 def documents(session: Session, account_id: int) -> list[Json]:
@@ -155,12 +105,19 @@ def documents(session: Session, account_id: int) -> list[Json]:
 
 def document_of(campaign: Campaign) -> Json:
     """A stored campaign as the account file writes it; saving it again changes nothing."""
-    found: Json = {"name": campaign.name, "segment": campaign.segment, **campaign.schedule}
+    found: Json = {"name": campaign.name}
+    if not campaign.groups:
+        found["segment"] = campaign.segment
+    found |= campaign.schedule
     found |= {"channels": list(campaign.channels), "content": dict(campaign.content)}
     if campaign.links:
         found["links"] = dict(campaign.links)
     if campaign.goal:
         found["goal"] = dict(campaign.goal)
+    for key in MORE:
+        value = getattr(campaign, key)
+        if value and value != BY_DEFAULT.get(key):
+            found[key] = value
     if FILE_APPROVAL in campaign.approved_by and campaign.approved_hash == content_hash(campaign):
         found["approved_for"] = {
             "people": campaign.approved_people,
@@ -208,17 +165,20 @@ def save(
     *,
     by: str,
     place: str = "",
+    seen_version: int | None = None,
 ) -> Campaign:
     """Make a campaign equal to its document, new or by name; the same document again changes nothing.
 
     ``status: draft`` stops a scheduled one, ``scheduled`` schedules it; ``approved_for`` approves it as two people.
+    ``seen_version``: the version the writer began from; None takes whatever there is.
 
     Raises:
-        Invalid: it does not parse, names no segment, is too long past, or the account cannot send it.
-        Refused: it has finished, or a run of it is under way.
+        Invalid: it does not parse, names a segment or tag that is not there, is too long past, or the account
+            cannot send it.
+        Refused: it has finished, a run of it is under way, or somebody else changed it meanwhile.
     """
     wanted = parse(document, place)
-    _check_segment_exists(session, account.id, wanted, place)
+    _check_names(session, account.id, wanted, place)
     row = session.execute(
         sa.select(campaigns).where(
             campaigns.c.account_id == account.id, campaigns.c.name == wanted["name"]
@@ -226,13 +186,17 @@ def save(
     ).one_or_none()
     schedule = {key: wanted[key] for key in ("at", "repeat") if key in wanted}
     values: Json = {
-        "segment": wanted["segment"],
+        # who reads one segment reads the first group's
+        "segment": wanted["segment"] if "segment" in wanted else wanted["groups"][0]["segment"],
         "schedule": schedule,
         "channels": wanted["channels"],
         "content": wanted["content"],
         "links": wanted.get("links", {}),
         "goal": wanted.get("goal"),
+        **{key: wanted.get(key, BY_DEFAULT.get(key)) for key in MORE},
     }
+    if seen_version is not None and (row is None or row.version != seen_version):
+        raise Refused(f"somebody else changed '{wanted['name']}' while you were editing it")
     if row is None:
         campaign_id = session.execute(
             sa.insert(campaigns)
@@ -253,7 +217,7 @@ def save(
         tracking.link_id(session, account.id, campaign_id, name, target, now)
     campaign = by_id(session, campaign_id)
     if "approved_for" in wanted:
-        _approve_by_file(session, campaign, wanted["approved_for"])
+        _approve_by_file(session, campaign, wanted["approved_for"], now)
     return _to_wanted_status(session, account, campaign, wanted["status"], now, place)
 
 
@@ -326,7 +290,11 @@ def rename(session: Session, account_id: int, old: str, new: str) -> None:
     ).first()
     if taken is not None:
         raise Refused(f"a campaign named '{new}' exists already")
-    session.execute(sa.update(campaigns).where(campaigns.c.id == campaign.id).values(name=new))
+    session.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.id == campaign.id)
+        .values(name=new, version=campaigns.c.version + 1)
+    )
 
 
 def approve(
@@ -340,7 +308,6 @@ def approve(
     Raises:
         Refused: nobody's approval, or an archived campaign.
     """
-    del now  # when is in the audit, which the door writes
     if people < 1 or slots < 0:
         raise Refused("approve at least one person, and slots from 0 up")
     if campaign.status == "archived":
@@ -362,6 +329,7 @@ def approve(
             approved_slots=slots,
             approved_hash=current,
             approved_by=names,
+            approved_at=now,
         )
     )
     return by_id(session, campaign.id)
@@ -389,8 +357,15 @@ def missing_approval(
 
 
 def content_hash(campaign: Campaign) -> str:
-    """What an approval is bound to: content, links, channels and the segment's name."""
-    said = [campaign.content, campaign.links, list(campaign.channels), campaign.segment]
+    """What an approval is bound to: who gets which words on which channel, and as what kind of message."""
+    said: list[Any] = [campaign.content, campaign.links, list(campaign.channels), campaign.segment]
+    more = {
+        key: value
+        for key in APPROVED
+        if (value := getattr(campaign, key)) and value != BY_DEFAULT.get(key)
+    }
+    if more:  # without any of it an approval given before these existed stays good
+        said.append(more)
     text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -452,6 +427,12 @@ def check_sendable(session: Session, account: Account, campaign: Campaign, place
         raise Invalid(
             _at(place, "channels"), "a subscription account sends a campaign by mass alone"
         )
+    for key in ("groups", "experiment", "holdout", "pace"):
+        if getattr(campaign, key):
+            raise Invalid(
+                _at(place, key),
+                "a subscription account's mass message is one call that nobody can be left out of",
+            )
     where = segments.get(session, account.id, campaign.segment).where
     if not is_everybody(session, account.id, where) and (
         single_tag(session, account.id, where) is None
@@ -488,7 +469,11 @@ def _change(session: Session, row: Any, values: Json) -> None:
         )
     if under_way(session, row.id):
         raise Refused(f"a run of '{row.name}' is under way: finish or cancel it first")
-    session.execute(sa.update(campaigns).where(campaigns.c.id == row.id).values(**changed))
+    session.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.id == row.id)
+        .values(**changed, version=campaigns.c.version + 1)
+    )
     if "schedule" in changed and row.status == "scheduled":
         # scheduled again below, by its new time
         session.execute(
@@ -510,33 +495,62 @@ def _to_wanted_status(
     return campaign
 
 
-def _approve_by_file(session: Session, campaign: Campaign, wanted: Mapping[str, int]) -> None:
+def _approve_by_file(
+    session: Session, campaign: Campaign, wanted: Mapping[str, int], now: datetime
+) -> None:
+    current = content_hash(campaign)
+    given = (wanted["people"], wanted["slots"], current, (FILE_APPROVAL,))
+    if given == (
+        campaign.approved_people,
+        campaign.approved_slots,
+        campaign.approved_hash,
+        tuple(campaign.approved_by),
+    ):
+        return  # the same approval again: its moment stays
     session.execute(
         sa.update(campaigns)
         .where(campaigns.c.id == campaign.id)
         .values(
             approved_people=wanted["people"],
             approved_slots=wanted["slots"],
-            approved_hash=content_hash(campaign),
+            approved_hash=current,
             approved_by=[FILE_APPROVAL],
+            approved_at=now,
         )
     )
 
 
-def _check_segment_exists(
-    session: Session, account_id: int, wanted: Mapping[str, Any], place: str
-) -> None:
-    try:
-        segments.get(session, account_id, wanted["segment"])
-    except Refused as problem:
-        raise Invalid(_at(place, "segment"), str(problem)) from None
-
-
-def _content(definition: Definition, place: str) -> Json:
-    uses = tuple(
-        name for name in (contents.CUSTOMER_SERVICE, contents.MASS) if name in definition.channels
+def _check_names(session: Session, account_id: int, wanted: Mapping[str, Any], place: str) -> None:
+    """The segments and tags a document names are there; further names the account file checks itself."""
+    named = [("segment", wanted.get("segment"))]
+    named += [
+        (f"groups.{index}.segment", group["segment"])
+        for index, group in enumerate(wanted.get("groups", ()))
+    ]
+    for here, name in named:
+        if name is None:
+            continue
+        try:
+            segments.get(session, account_id, name)
+        except Refused as problem:
+            raise Invalid(_at(place, here), str(problem)) from None
+    given = {
+        key: name for key, name in wanted.get("after", {}).items() if key in RESULT_TAGS and name
+    }
+    if not given:
+        return
+    known = set(
+        session.execute(
+            sa.select(tags.c.name).where(
+                tags.c.account_id == account_id,
+                tags.c.name.in_(list(given.values())),
+                tags.c.archived_at.is_(None),
+            )
+        ).scalars()
     )
-    return contents.parse(definition.content, _at(place, "content"), uses)
+    for key, name in given.items():
+        if name not in known:
+            raise Invalid(_at(place, f"after.{key}"), f"there is no tag '{name}'")
 
 
 def _at(place: str, key: str) -> str:
@@ -560,6 +574,10 @@ def _campaign(row: Any) -> Campaign:
         approved_slots=row.approved_slots,
         approved_hash=row.approved_hash,
         approved_by=tuple(row.approved_by or ()),
+        version=row.version,
+        approved_at=row.approved_at,
+        approval_seal=row.approval_seal,
+        **{key: getattr(row, key) for key in MORE},
     )
 
 
