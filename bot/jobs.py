@@ -1,7 +1,8 @@
 """The job table (任务) is the truth about work to do later.
 
 Enqueue in the caller's transaction, claim by lease, run, retry, give up.
-Who runs the jobs (threads of this process, or workers on many machines) only calls ``run_one``.
+Who runs the jobs (threads of this process, or workers on many machines) only calls ``run_one``; who tells
+other machines that a job is due only reads ``due``.
 """
 
 import contextlib
@@ -106,10 +107,29 @@ def enqueue(
     )
 
 
+def due(session: Session, now: datetime, limit: int) -> list[tuple[int, datetime]]:
+    """Jobs anybody may take now, and since when; the one that has been due longest first."""
+    rows = session.execute(
+        sa.select(jobs.c.id, jobs.c.run_at)
+        .where(_free(now))
+        .order_by(jobs.c.run_at, jobs.c.id)
+        .limit(limit)
+    )
+    return [(row.id, row.run_at) for row in rows]
+
+
 def run_one(
-    engine: Engine, tasks: Mapping[str, Task], clock: Callable[[], datetime], owner: str
+    engine: Engine,
+    tasks: Mapping[str, Task],
+    clock: Callable[[], datetime],
+    owner: str,
+    *,
+    job_id: int | None = None,
+    late: timedelta = timedelta(0),
 ) -> bool:
-    """Run the job that has been due longest; False when none is due.
+    """Run the job that has been due longest, or the one with ``job_id``; False when that is not due.
+
+    ``late`` leaves alone what has been due for a shorter time: somebody who was told of it comes first.
 
     1. Claim it by lease and commit. A lease that expired is taken again and counts as a try.
     2. Run it while a thread of its own renews the lease.
@@ -117,7 +137,7 @@ def run_one(
 
     ``owner`` names one thread of one process; no two may share it.
     """
-    job = _claim(engine, clock(), owner)
+    job = _claim(engine, clock(), owner, job_id, late)
     if job is None:
         return False
     if job.tries > MAX_TRIES:  # every try ended with its process
@@ -284,10 +304,16 @@ def _of(
     return clauses
 
 
-def _claim(engine: Engine, now: datetime, owner: str) -> Any:
-    due = sa.and_(jobs.c.state == "waiting", jobs.c.run_at <= now)
-    abandoned = sa.and_(jobs.c.state == "running", jobs.c.lease_until <= now)
-    free = sa.or_(due, abandoned)
+def _free(since: datetime) -> sa.ColumnElement[bool]:
+    waiting = sa.and_(jobs.c.state == "waiting", jobs.c.run_at <= since)
+    abandoned = sa.and_(jobs.c.state == "running", jobs.c.lease_until <= since)
+    return sa.or_(waiting, abandoned)
+
+
+def _claim(engine: Engine, now: datetime, owner: str, job_id: int | None, late: timedelta) -> Any:
+    free = _free(now - late)
+    if job_id is not None:
+        free = sa.and_(jobs.c.id == job_id, free)
     # look before locking: an idle worker must not take SQLite's one write lock every second
     with db.reading(engine) as session:
         if session.execute(sa.select(jobs.c.id).where(free).limit(1)).scalar() is None:

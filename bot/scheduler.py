@@ -1,11 +1,12 @@
 """The table of periodic jobs. APScheduler only rings the bell: a tick enqueues a job keyed by its time slot.
 
-So any number of schedulers is harmless. The fast ones only look for work and are called directly.
+So any number of schedulers is harmless. The fast ones only look for work and are called directly:
+those that send by every worker, so that any number of machines share it, the others by the schedulers.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
@@ -19,23 +20,28 @@ from bot.runtime import Runtime
 from bot.tasks import TASKS
 
 BELL_SECONDS = 1  # how late a slot may begin
+SCHEDULER, WORKER = "scheduler", "worker"  # the parts of an installation that call fast jobs
 CATCH_UP_STEPS = 100_000  # of one job called by hand; a bound, so that a mistake ends
 
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """One periodic job: every so many seconds, or daily ``at`` a Shanghai time. ``fast``: called directly."""
+    """One periodic job: every so many seconds, or daily ``at`` a Shanghai time.
+
+    ``fast``: called directly, by every process of the part ``by``.
+    """
 
     name: str
     seconds: int = 0
     at: time | None = None
     fast: bool = False
     instances: int = 1  # of a fast one, at once in this process
+    by: str = SCHEDULER
 
 
 PERIODIC: tuple[Periodic, ...] = (
     # a mass call may take many seconds; customer-service messages must not wait for it
-    Periodic("outbox", 1, fast=True, instances=2),
+    Periodic("outbox", 1, fast=True, instances=2, by=WORKER),
     Periodic("waves", 5, fast=True),
     Periodic("collect", 5, fast=True),
     Periodic("webhooks", 5, fast=True),
@@ -43,6 +49,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic("start", 15),
     Periodic("upload", 15),
     Periodic("figures", 60),
+    Periodic("audience_sets", 60),
     Periodic("rule_hits", 60),
     Periodic("late", 300),
     Periodic("tag_sync", 300),
@@ -127,15 +134,22 @@ class Bell:
         return enqueued
 
 
-def start(runtime: Runtime, wake: Callable[[], None] = lambda: None) -> BackgroundScheduler:
-    """Start ringing; ``wake`` is called when there is new work. End it with ``.shutdown()``."""
+def start(
+    runtime: Runtime,
+    wake: Callable[[], None] = lambda: None,
+    parts: Collection[str] = (SCHEDULER, WORKER),
+) -> BackgroundScheduler:
+    """Call the fast jobs of these parts; the scheduler's also rings. End it with ``.shutdown()``.
+
+    ``wake`` is called when there is new work.
+    """
     # a fast job that is still at work is not an event worth a line a second
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     scheduler = BackgroundScheduler(
         timezone=SHANGHAI, job_defaults={"coalesce": True, "misfire_grace_time": None}
     )
     for periodic in PERIODIC:
-        if periodic.fast:
+        if periodic.fast and periodic.by in parts:
             scheduler.add_job(
                 _call,
                 "interval",
@@ -144,7 +158,8 @@ def start(runtime: Runtime, wake: Callable[[], None] = lambda: None) -> Backgrou
                 id=periodic.name,
                 max_instances=periodic.instances,
             )
-    scheduler.add_job(Bell(runtime, wake).ring, "interval", seconds=BELL_SECONDS, id="bell")
+    if SCHEDULER in parts:
+        scheduler.add_job(Bell(runtime, wake).ring, "interval", seconds=BELL_SECONDS, id="bell")
     scheduler.start()
     return scheduler
 

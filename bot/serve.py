@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -73,6 +74,7 @@ def run_all(rt: Runtime, host: str, port: int, ready: Callable[[str], None]) -> 
         open_things.callback(workers.stop)
         bells = scheduler.start(rt, workers.wake)
         open_things.callback(bells.shutdown)
+        open_things.enter_context(_announcing(rt))
         open_things.enter_context(_listening(rt, host, port))
         ready(address(host, port))
         stop.wait()
@@ -122,22 +124,66 @@ def web_application() -> Flask:
 
 
 def run_scheduler(rt: Runtime) -> None:
-    """The bell of periodic jobs, and the fast ones, alone. A second one is harmless."""
+    """The bell of periodic jobs and the fast ones that do not send. A second one is harmless."""
     stop = Stop()
-    bells = scheduler.start(rt)
-    stop.wait()
-    bells.shutdown()
-    rt.close()
+    with ExitStack() as open_things:
+        open_things.callback(rt.close)
+        bells = scheduler.start(rt, parts=(scheduler.SCHEDULER,))
+        open_things.callback(bells.shutdown)
+        open_things.enter_context(_announcing(rt))
+        stop.wait()
 
 
-def run_worker(rt: Runtime, threads: int) -> None:
-    """Job threads alone; as many processes as needed."""
-    stop = Stop()
-    workers = Workers(rt, threads)
-    workers.start()
-    stop.wait()
-    workers.stop()
-    rt.close()
+def run_worker(rt: Runtime, threads: int, *, plain: bool = False) -> None:
+    """Sends, and runs jobs in ``threads`` threads; as many processes on as many machines as needed.
+
+    With Redis it is told of jobs by Celery; without, or ``plain``, its threads look for them.
+
+    Raises:
+        Refused: Redis is set, but Celery is not installed.
+    """
+    told = _distributed() if rt.config.redis_url and not plain else None
+    with ExitStack() as open_things:
+        open_things.callback(rt.close)
+        bells = scheduler.start(rt, parts=(scheduler.WORKER,))
+        open_things.callback(bells.shutdown)
+        if told is not None:
+            told.work(rt, threads)
+            return
+        stop = Stop()
+        workers = Workers(rt, threads)
+        workers.start()
+        open_things.callback(workers.stop)
+        stop.wait()
+
+
+@contextmanager
+def _announcing(rt: Runtime) -> Iterator[None]:
+    """Tell workers of other processes what is due, where there is a broker."""
+    if not rt.config.redis_url:
+        yield
+        return
+    announcer = _distributed().Announcer(rt)
+    announcer.start()
+    try:
+        yield
+    finally:
+        announcer.stop()
+
+
+def _distributed() -> Any:
+    """Celery comes with the extra ``server``; one machine needs neither.
+
+    Raises:
+        Refused: it is not installed.
+    """
+    try:
+        return import_module("bot.distributed")
+    except ModuleNotFoundError as problem:
+        raise Refused(
+            "设置了 QUNFEN_REDIS_URL，但没有安装 Celery；请执行 pip install 'qunfen[server]' "
+            f"(QUNFEN_REDIS_URL is set and {problem.name} is missing: pip install 'qunfen[server]')"
+        ) from None
 
 
 @contextmanager

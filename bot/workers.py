@@ -1,10 +1,11 @@
-"""Runs jobs in threads of this process."""
+"""Runs jobs in threads of this process, which find their work in the job table."""
 
 import os
 import secrets
 import socket
 import threading
 from collections.abc import Mapping
+from datetime import timedelta
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -17,22 +18,30 @@ from bot.tasks import TASKS, bound
 IDLE_SECONDS = 1.0  # how long a job that nobody announced waits at the most
 
 log = logs.get()
-__all__ = ["TASKS", "Workers", "run_due"]
+__all__ = ["TASKS", "Workers", "process_name", "run_due"]
 
 
 class Workers:
-    """Threads that run jobs until they are stopped. ``wake`` says there is new work."""
+    """Threads that run jobs until they are stopped. ``wake`` says there is new work.
+
+    With ``late`` they take only what has been due for so long: what nobody came for who was told of it.
+    """
 
     def __init__(
-        self, runtime: Runtime, threads: int = 2, tasks: Mapping[str, Task] | None = None
+        self,
+        runtime: Runtime,
+        threads: int = 2,
+        tasks: Mapping[str, Task] | None = None,
+        *,
+        late: timedelta = timedelta(0),
     ) -> None:
         self._runtime = runtime
         self._tasks = bound(runtime) if tasks is None else tasks
+        self._late = late
         self._bell = threading.Condition()
         self._rung = 0
         self._stopping = False
-        # no two threads of any process may share a name, also after a restart in a container
-        process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        process = process_name()
         self._threads = [
             threading.Thread(
                 target=self._work, args=(f"{process}:{number}",), name=f"worker-{number}"
@@ -70,11 +79,18 @@ class Workers:
 
     def _run_one(self, owner: str) -> bool:
         try:
-            return jobs.run_one(self._runtime.engine, self._tasks, self._runtime.clock, owner)
+            return jobs.run_one(
+                self._runtime.engine, self._tasks, self._runtime.clock, owner, late=self._late
+            )
         except (DBAPIError, NoConnection) as problem:
             # the job's row is as it was; when the database is back its lease has expired
             log.error("database_unavailable", error=type(problem).__name__, worker=owner)
             return False
+
+
+def process_name() -> str:
+    """A name no other process has, also after a restart in a container."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def run_due(runtime: Runtime, limit: int = 1000) -> int:

@@ -140,15 +140,22 @@ def scheduler_command(tool: Tool) -> None:
 @click.command(
     "worker",
     help=doc(
-        "只运行任务线程；需要几个就开几个。",
-        "Job threads alone; as many processes as needed.",
+        "只负责发送和执行任务；需要几个就在几台机器上开几个。设了 Redis 时由 Celery 通知任务。",
+        "Sends and runs jobs; as many processes on as many machines as needed. With Redis, Celery tells of jobs.",
         "qunfen worker --threads 4",
     ),
 )
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option(
+    "--plain",
+    is_flag=True,
+    help=t(
+        "设了 Redis 也不用 Celery，自己查任务表", "look for jobs itself even where Redis is set"
+    ),
+)
 @pass_tool
-def worker(tool: Tool, threads: int) -> None:
-    serve.run_worker(tool.runtime, threads)
+def worker(tool: Tool, threads: int, plain: bool) -> None:
+    serve.run_worker(tool.runtime, threads, plain=plain)
 
 
 @click.command(
