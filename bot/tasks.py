@@ -36,6 +36,7 @@ from bot import (
     webhook_deliveries,
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
+from bot.audiences import index
 from bot.campaigns import planning, sending, settling
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
@@ -287,6 +288,13 @@ def count_figures(rt: Runtime, context: JobContext) -> None:
         follower_pages.recount(rt.engine, account_id, context.clock())
 
 
+def count_audience_sets(rt: Runtime, context: JobContext) -> None:
+    """Count the sets of people again that operators work with, and drop those nobody asks for."""
+    now = context.clock()
+    index.refresh(rt.engine, now)
+    index.forget(rt.engine, now)
+
+
 def optimize(rt: Runtime, context: JobContext) -> None:
     """Keep the statistics by which the database chooses its indexes."""
     db.optimize(rt.engine)
@@ -392,6 +400,7 @@ TASKS: Mapping[str, RuntimeTask] = {
     "rule_hits": count_rule_hits,
     "webhooks": tell_webhooks,
     "figures": count_figures,
+    "audience_sets": count_audience_sets,
     "optimize": optimize,
     tag_families.MERGE_TAGS: merge_tags,
     tag_people.TAG_FOLLOWERS: tag_followers,

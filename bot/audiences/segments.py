@@ -94,7 +94,7 @@ def normal(where: Where) -> dict[str, Any]:
         return {key: [normal(part) for part in value]}
     if key == "not":
         return {"not": normal(value)}
-    _filter, parsed = _parsed(key, value)
+    _filter, parsed = filter_of(key, value)
     return {
         key: parsed.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     }
@@ -221,6 +221,18 @@ def circle(wheres: Mapping[str, Where]) -> list[str]:
     return []
 
 
+def filter_of(key: str, value: Any) -> tuple[ModuleType, Any]:
+    """The filter of this name, and its parameters checked.
+
+    Raises:
+        Invalid: there is no such filter, or its parameters do not parse.
+    """
+    member = registry.members(FOLDER).get(key)
+    if member is None:
+        raise Invalid(key, f"there is no filter '{key}'")
+    return member, params.check(member.Params, value, key)
+
+
 def _resolver(
     session: Session, account_id: int, now: datetime
 ) -> Callable[[str], sa.ColumnElement[bool]]:
@@ -250,7 +262,7 @@ def _tree(
         return sa.or_(sa.false(), *(_tree(part, account_id, now, resolve) for part in value))
     if key == "not":
         return sa.not_(_tree(value, account_id, now, resolve))
-    member, parsed = _parsed(key, value)
+    member, parsed = filter_of(key, value)
     found: sa.ColumnElement[bool] = member.where(parsed, account_id, now, resolve)
     return found
 
@@ -264,7 +276,7 @@ def _sentence(where: Where, *, outermost: bool = False) -> str:
             return "不限"
         joined = (" 并且 " if key == "all" else " 或者 ").join(_sentence(part) for part in value)
         return joined if outermost or len(value) == 1 else f"（{joined}）"
-    member, parsed = _parsed(key, value)
+    member, parsed = filter_of(key, value)
     found: str = member.sentence(parsed)
     return found
 
@@ -284,13 +296,6 @@ def _only(where: Any) -> tuple[str, Any]:
     if not isinstance(where, Mapping) or len(where) != 1:
         raise Invalid("", "must be one of all, any, not or one filter")
     return next(iter(where.items()))
-
-
-def _parsed(key: str, value: Any) -> tuple[ModuleType, Any]:
-    member = registry.members(FOLDER).get(key)
-    if member is None:
-        raise Invalid(key, f"there is no filter '{key}'")
-    return member, params.check(member.Params, value, key)
 
 
 def _walk(where: Any, place: str, depth: int, found: list[tuple[str, str]], visit: Visit) -> None:

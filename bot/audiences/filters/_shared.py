@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
@@ -46,6 +46,19 @@ def did_event(
         tests.append(events.c.at >= back(now, within_days))
     found = sa.select(sa.literal(1)).select_from(events).where(*tests).correlate(followers)
     return sa.exists(found.limit(1).offset(times - 1) if times > 1 else found)
+
+
+def who_did(
+    account_id: int, kind: str, times: int, within_days: int | None, now: datetime
+) -> sa.Select[Any]:
+    """The same as ids of followers, by the kind rather than one follower after another."""
+    tests = [events.c.account_id == account_id, events.c.kind == kind, events.c.at <= now]
+    if within_days is not None:
+        tests.append(events.c.at >= back(now, within_days))
+    found = sa.select(events.c.follower_id).where(*tests)
+    if times == 1:
+        return found.distinct()
+    return found.group_by(events.c.follower_id).having(sa.func.count() >= times)
 
 
 def quoted(names: list[str]) -> str:

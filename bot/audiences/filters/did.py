@@ -1,12 +1,12 @@
 """Did an event at least so many times, ever or within so many times 24 hours."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from pydantic import Field
 
-from bot.audiences.filters._shared import Days, Resolve, did_event
+from bot.audiences.filters._shared import Days, Resolve, did_event, who_did
 from bot.params import EventName
 from bot.params import Params as Base
 
@@ -24,6 +24,11 @@ def where(
     params: Params, account_id: int, now: datetime, resolve: Resolve
 ) -> sa.ColumnElement[bool]:
     return did_event(account_id, params.event, params.times, params.within_days, now)
+
+
+def ids(params: Params, account_id: int, now: datetime) -> sa.Select[Any]:
+    """Who did it, from the index of events."""
+    return who_did(account_id, params.event, params.times, params.within_days, now)
 
 
 def sentence(params: Params) -> str:

@@ -1,6 +1,7 @@
 """Did not do an event, ever or within so many times 24 hours."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +22,11 @@ def where(
     params: Params, account_id: int, now: datetime, resolve: Resolve
 ) -> sa.ColumnElement[bool]:
     return sa.not_(did_event(account_id, params.event, 1, params.within_days, now))
+
+
+def rewritten(params: Params) -> dict[str, Any]:
+    """``did`` has the set."""
+    return {"not": {"did": params.model_dump(mode="json", exclude_none=True)}}
 
 
 def sentence(params: Params) -> str:

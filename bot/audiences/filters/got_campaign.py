@@ -1,6 +1,7 @@
 """Got a campaign: a delivery of any of its runs was sent, or may have been (unknown)."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,7 +22,37 @@ class Params(Base):
 def where(
     params: Params, account_id: int, now: datetime, resolve: Resolve
 ) -> sa.ColumnElement[bool]:
-    runs = (
+    return sa.exists(
+        sa.select(sa.literal(1))
+        .select_from(deliveries)
+        .where(
+            deliveries.c.follower_id == followers.c.id,
+            deliveries.c.account_id == account_id,
+            deliveries.c.status.in_(("sent", "unknown")),
+            deliveries.c.run_id.in_(_runs(params, account_id)),
+        )
+        .correlate(followers)
+    )
+
+
+def ids(params: Params, account_id: int, now: datetime) -> sa.Select[Any]:
+    """Who got it, run by run."""
+    return (
+        sa.select(deliveries.c.follower_id)
+        .where(
+            deliveries.c.run_id.in_(_runs(params, account_id)),
+            deliveries.c.status.in_(("sent", "unknown")),
+        )
+        .distinct()
+    )
+
+
+def sentence(params: Params) -> str:
+    return f"收到过活动「{params.name}」"
+
+
+def _runs(params: Params, account_id: int) -> sa.Select[Any]:
+    return (
         sa.select(campaign_runs.c.id)
         .join(campaigns, campaigns.c.id == campaign_runs.c.campaign_id)
         .where(
@@ -30,18 +61,3 @@ def where(
             campaigns.c.name == params.name,
         )
     )
-    return sa.exists(
-        sa.select(sa.literal(1))
-        .select_from(deliveries)
-        .where(
-            deliveries.c.follower_id == followers.c.id,
-            deliveries.c.account_id == account_id,
-            deliveries.c.status.in_(("sent", "unknown")),
-            deliveries.c.run_id.in_(runs),
-        )
-        .correlate(followers)
-    )
-
-
-def sentence(params: Params) -> str:
-    return f"收到过活动「{params.name}」"

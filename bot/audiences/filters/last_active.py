@@ -1,7 +1,7 @@
 """How long ago the follower last did something. Who never did counts as not active."""
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 from pydantic import model_validator
@@ -31,6 +31,13 @@ def where(
     days = params.within_days or params.not_within_days or 0
     active = sa.and_(last.is_not(None), last >= back(now, days))
     return active if params.within_days is not None else sa.not_(active)
+
+
+def rewritten(params: Params) -> dict[str, Any] | None:
+    """``within_days`` has the set."""
+    if params.not_within_days is None:
+        return None
+    return {"not": {"last_active": {"within_days": params.not_within_days}}}
 
 
 def sentence(params: Params) -> str:

@@ -1,7 +1,7 @@
 """Which parameter QR code brought the follower first, was scanned last, or at any time. ``*`` stands for anything."""
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 from pydantic import model_validator
@@ -53,6 +53,23 @@ def where(
             .correlate(followers)
         ),
     )
+
+
+def ids(params: Params, account_id: int, now: datetime) -> sa.Select[Any] | None:
+    """Who scanned it at any time, from the index of scans; the other two are columns of the follower."""
+    if params.ever is None:
+        return None
+    noted = sa.select(followers.c.id).where(
+        followers.c.account_id == account_id,
+        sa.or_(_is(followers.c.first_scene, params.ever), _is(followers.c.last_scene, params.ever)),
+    )
+    did = sa.select(events.c.follower_id).where(
+        events.c.account_id == account_id,
+        events.c.kind.in_(("subscribe", "scan")),
+        events.c.at <= now,
+        _is(events.c.key, params.ever),
+    )
+    return sa.select(sa.union(noted, did).subquery())
 
 
 def sentence(params: Params) -> str:

@@ -1,7 +1,7 @@
 """Has a tag, one of several, or none of several. A tag that expired but was not swept yet does not count."""
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 from pydantic import model_validator
@@ -40,6 +40,24 @@ def sentence(params: Params) -> str:
     if params.has is not None:
         return f"有标签{quoted([params.has])}"
     return f"有标签{quoted(params.any or [])}之一"
+
+
+def rewritten(params: Params) -> dict[str, Any] | None:
+    """Several tags are each tag's set: a set a tag serves every segment."""
+    if params.lacks is not None:
+        return {"not": {"any": [{"tag": {"has": name}} for name in params.lacks]}}
+    if params.any is not None:
+        return {"any": [{"tag": {"has": name}} for name in params.any]}
+    return None
+
+
+def ids(params: Params, account_id: int, now: datetime) -> sa.Select[Any]:
+    """Who has the tag, from the index of tags."""
+    meant = sa.select(tags.c.id).where(tags.c.account_id == account_id, tags.c.name == params.has)
+    return sa.select(follower_tags.c.follower_id).where(
+        follower_tags.c.tag_id.in_(meant),
+        sa.or_(follower_tags.c.expires_at.is_(None), follower_tags.c.expires_at > now),
+    )
 
 
 def _has_one(account_id: int, names: list[str], now: datetime) -> sa.ColumnElement[bool]:
