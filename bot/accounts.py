@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from bot.db import Session
 from bot.errors import Invalid, Refused
+from bot.params import Seconds
 from bot.secrets import seal, unseal
 from bot.tables.accounts import accounts
 from bot.tables.outbox import outbox
@@ -21,17 +23,46 @@ RESERVED = frozenset(_WORDS.split())
 OPT_OUT_WORDS = ("退订", "TD")
 OPT_IN_WORDS = ("订阅",)
 APPROVE_ABOVE = 1000  # recipients above which a second operator must approve
+# A send to everybody waits so long after its last approval, so that somebody may still stop it. Source: our choice.
+ALL_SEND_HOLD = "10m"
+_SECONDS: TypeAdapter[int] = TypeAdapter(Seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most ``messages`` in ``days`` × 24 hours, of one channel and one class of messages or of any (None)."""
+
+    messages: int
+    days: int
+    channel: str | None = None
+    message_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an account allows itself. ``quiet_hours`` are Shanghai wall-clock times and may span midnight."""
+    """What an account allows itself. ``quiet_hours`` are Shanghai wall-clock times and may span midnight.
+
+    ``holdout``: the share of followers no campaign reaches. ``person_cap`` counts a person across all accounts
+    of a brand. ``most_people``: no run has more recipients, whoever approves it.
+    """
 
     quiet_hours: tuple[time, time] | None = None
     cap_messages: int | None = None
     cap_days: int | None = None
     approve_above: int = APPROVE_ABOVE
     opt_out: tuple[str, ...] = OPT_OUT_WORDS
+    holdout: float = 0.0
+    caps: tuple[Cap, ...] = ()
+    person_cap: Cap | None = None
+    most_people: int | None = None
+    all_send_hold: timedelta = timedelta(minutes=10)
+
+    @property
+    def every_cap(self) -> tuple[Cap, ...]:
+        """The caps of a follower on this account, the oldest form first."""
+        if self.cap_messages is None:
+            return self.caps
+        return (Cap(self.cap_messages, self.cap_days or 1), *self.caps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +81,7 @@ class Account:
     stopped: bool = False
     stopped_reason: str | None = None
     opening_stated: bool = False
+    brand: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -114,6 +146,7 @@ def add(
     now: datetime,
     original_id: str = "",
     limits: Mapping[str, Any] | None = None,
+    brand: str | None = None,
     sandbox_url: str | None = None,
 ) -> int:
     """Store a new account, its three secrets sealed. ``sandbox_url`` decides for good whether it is real.
@@ -148,6 +181,7 @@ def add(
             aes_key=seal(secret_key, aes_key) if aes_key else None,
             sandbox_url=sandbox_url,
             limits=dict(limits or {}),
+            brand=brand,
             rights={},
             created_at=now,
         )
@@ -254,6 +288,13 @@ def limits_from(stored: Mapping[str, Any]) -> Limits:
         cap_days=cap.get("days"),
         approve_above=int(stored.get("approve_above", APPROVE_ABOVE)),
         opt_out=tuple(stored.get("opt_out", OPT_OUT_WORDS)),
+        holdout=float(stored.get("holdout") or 0),
+        caps=tuple(Cap(**one) for one in stored.get("caps") or ()),
+        person_cap=Cap(**stored["person_cap"]) if stored.get("person_cap") else None,
+        most_people=stored.get("most_people"),
+        all_send_hold=timedelta(
+            seconds=_SECONDS.validate_python(stored.get("all_send_hold") or ALL_SEND_HOLD)
+        ),
     )
 
 
@@ -278,4 +319,5 @@ def _account(row: Any) -> Account:
         stopped=row.stopped_at is not None,
         stopped_reason=row.stopped_reason,
         opening_stated=row.opening_stated_at is not None,
+        brand=row.brand,
     )

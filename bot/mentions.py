@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from bot import rulebook
 from bot.audiences import segments
+from bot.campaigns.document import RESULT_TAGS
 from bot.db import Session
 from bot.tables.accounts import menus
 from bot.tables.audiences import segments as segments_table
@@ -93,12 +94,18 @@ def replace(session: Session, account_id: int, kind: str, old: str, new: str) ->
     set_bodies(session, segments_table.c.where, account_id, in_segment)
     if kind == "tag":
         set_bodies(session, scenes.c.tags, account_id, lambda names: _once(names, old, new))
+        _in_campaigns(
+            session, campaigns.c.after, account_id, lambda after: _in_after(after, old, new)
+        )
         _in_personal_menus(session, account_id, old, new)
     if kind == "segment":
         session.execute(
             sa.update(campaigns)
             .where(campaigns.c.account_id == account_id, campaigns.c.segment == old)
             .values(segment=new)
+        )
+        _in_campaigns(
+            session, campaigns.c.groups, account_id, lambda groups: _in_groups(groups, old, new)
         )
 
 
@@ -145,6 +152,24 @@ def _named(found: Iterable[tuple[str, str, str]], name: str) -> bool:
 
 def _once(names: Sequence[str], old: str, new: str) -> list[str]:
     return list(dict.fromkeys(new if name == old else name for name in names))
+
+
+def _in_campaigns(session: Session, column: Any, account_id: int, change: Change) -> None:
+    # a version of its own, so that whoever is editing the campaign sees that it changed
+    set_bodies(session, column, account_id, change, version=campaigns.c.version + 1)
+
+
+def _in_groups(groups: Any, old: str, new: str) -> Any:
+    return groups and [
+        {**group, "segment": new} if group["segment"] == old else group for group in groups
+    ]
+
+
+def _in_after(after: Any, old: str, new: str) -> Any:
+    """Tags by result; ``wait`` is a length of time, whatever the tag is called."""
+    return after and {
+        key: new if key in RESULT_TAGS and name == old else name for key, name in after.items()
+    }
 
 
 def _in_menus(personal: Any, draft: Any, name: str) -> bool:

@@ -176,6 +176,7 @@ def _write_account(
             token=wanted.secrets["token"],
             aes_key=wanted.secrets.get("aes_key"),
             limits=limits,
+            brand=values.get("brand"),
             secret_key=secret_key,
             now=now,
         )

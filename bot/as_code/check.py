@@ -1,7 +1,7 @@
 """Checks a file against the modules that own its parts, and its names against file and database."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from bot.as_code.pull import Existing
 from bot.as_code.reading import Problem, Source
 from bot.audiences import segments
 from bot.campaigns import definitions
+from bot.campaigns.document import RESULT_TAGS
 from bot.clock import parse_moment
 from rules import model
 
@@ -198,9 +199,24 @@ def mentioned(wanted: Wanted, rule_names: set[tuple[str, str, str]]) -> set[tupl
     for index, personal in enumerate(wanted.personal_menus or []):
         found.add(("tag", personal["tag"], f"personal_menus.{index}.tag"))
     for index, campaign in enumerate(wanted.campaigns.values()):
-        if isinstance(campaign.get("segment"), str):
-            found.add(("segment", campaign["segment"], f"campaigns.{index}.segment"))
+        found |= set(_named_by_campaign(campaign, f"campaigns.{index}"))
     return found
+
+
+def _named_by_campaign(campaign: Json, place: str) -> Iterator[tuple[str, str, str]]:
+    """What a campaign that may not have parsed names."""
+    groups, after, goal = (campaign.get(key) for key in ("groups", "after", "goal"))
+    named = [("segment", campaign.get("segment"), f"{place}.segment")]
+    for index, group in enumerate(groups if isinstance(groups, list) else ()):
+        if isinstance(group, dict):
+            named.append(("segment", group.get("segment"), f"{place}.groups.{index}.segment"))
+    if isinstance(after, dict):
+        named += [("tag", after.get(key), f"{place}.after.{key}") for key in RESULT_TAGS]
+    if isinstance(goal, dict):
+        named.append(("event", goal.get("event"), f"{place}.goal.event"))
+    for kind, name, at in named:
+        if isinstance(name, str):
+            yield kind, name, at
 
 
 def known_names(checked: Checked, context: Context) -> Mapping[str, set[str]]:

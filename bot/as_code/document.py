@@ -21,10 +21,11 @@ from pydantic import (
     model_validator,
 )
 
-from bot.accounts import APPROVE_ABOVE, OPT_OUT_WORDS, check_slug
+from bot.accounts import ALL_SEND_HOLD, APPROVE_ABOVE, OPT_OUT_WORDS, check_slug
 from bot.as_code.reading import Problem, Source
+from bot.campaigns.document import LARGEST_HOLDOUT, known_channel
 from bot.content import Content
-from bot.params import Name, Params, Words
+from bot.params import Name, Params, Seconds, Words
 
 Json = dict[str, Any]
 SECTIONS = ("tags", "scenes", "rules", "segments", "campaigns")  # lists whose items have names
@@ -89,6 +90,7 @@ class AccountPart(Params):
     original_id: Annotated[str, StringConstraints(pattern=r"^(gh_[0-9a-zA-Z]{4,30})?$")] | None = (
         None
     )
+    brand: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] | None = None
     opening: Opening | None = None
 
 
@@ -142,11 +144,25 @@ class Cap(Params):
     days: Annotated[Whole, Field(ge=1, le=366)]
 
 
+class ChannelCap(Cap):
+    """Without a channel it counts all of them, without a class both."""
+
+    channel: Annotated[str, AfterValidator(known_channel)] | None = None
+    message_class: Literal["marketing", "service"] | None = None
+
+
 class LimitsPart(Params):
     quiet_hours: Annotated[str, AfterValidator(_clock_span)] | None = None
     cap: Cap | None = None
     approve_above: Annotated[Whole, Field(ge=0)] | None = None
     opt_out: Words | None = None
+    holdout: (
+        Annotated[float, Field(strict=True, ge=0, le=LARGEST_HOLDOUT, allow_inf_nan=False)] | None
+    ) = None
+    caps: Annotated[list[ChannelCap], Field(max_length=20)] | None = None
+    person_cap: Cap | None = None
+    most_people: Annotated[Whole, Field(ge=1)] | None = None
+    all_send_hold: Seconds | None = None
 
 
 class Document(Params):
@@ -241,6 +257,8 @@ def _wanted(document: Document, secrets: Json) -> Wanted:
     )
     if "mode" not in account and "aes_key" in secrets:
         account["mode"] = "safe"
+    if "brand" in account:
+        account["brand"] = account["brand"] or None  # an empty one takes it away
     return Wanted(
         account=account,
         secrets=secrets,
@@ -300,12 +318,15 @@ def limits_doc(stored: Mapping[str, Any]) -> Json:
         del found["approve_above"]
     if tuple(found.get("opt_out", ())) == OPT_OUT_WORDS:
         del found["opt_out"]
-    return found
+    if found.get("all_send_hold") == ALL_SEND_HOLD:
+        del found["all_send_hold"]
+    return {key: value for key, value in found.items() if value or key not in ("holdout", "caps")}
 
 
 def _limits(limits: LimitsPart) -> Json:
     """The limits the file names; null takes one back to its default."""
-    return {key: limits.model_dump()[key] for key in sorted(limits.model_fields_set)}
+    said = limits.model_dump(exclude_none=True)
+    return {key: said.get(key) for key in sorted(limits.model_fields_set)}
 
 
 def _name(item: Mapping[str, Any]) -> str:

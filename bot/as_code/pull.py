@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"[^\W\d](?:[\w./@+-]|[，。！？、；：（）《》“�
 _OTHER_TYPE = re.compile(r"(?i)y|n|yes|no|on|off").fullmatch
 # line breaks and control characters that JSON leaves as they are and YAML does not
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-ACCOUNT_KEYS = ("slug", "name", "kind", "verified", "mode", "app_id", "original_id")
+ACCOUNT_KEYS = ("slug", "name", "kind", "verified", "mode", "app_id", "original_id", "brand")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def existing(session: Session, account: Account) -> Existing:
     ).scalar_one()
     shown = session.execute(sa.select(menus).where(menus.c.account_id == account_id)).one_or_none()
     return Existing(
-        account={key: getattr(account, key) for key in ACCOUNT_KEYS if getattr(account, key) != ""},
+        account={
+            key: value for key in ACCOUNT_KEYS if (value := getattr(account, key)) not in ("", None)
+        },
         tags={row.name: tag_doc(row._mapping) for row in _rows(session, tags, account_id)},
         scenes={row.key: scene_doc(row._mapping) for row in _rows(session, scenes, account_id)},
         rules={row.name: dict(row.body) for row in rulebook.drafts(session, account_id)},

@@ -18,7 +18,7 @@ from bot.accounts import Account
 from bot.audiences import segments
 from bot.campaigns import status as statuses
 from bot.campaigns.budget import allowance
-from bot.campaigns.document import MORE, experiment_channels
+from bot.campaigns.document import MORE, RESULT_TAGS, experiment_channels
 from bot.campaigns.document import parse as parse
 from bot.campaigns.document import problems as problems
 from bot.campaigns.schedule import next_due
@@ -29,7 +29,6 @@ from bot.tables.campaigns import campaign_runs, campaigns
 from bot.tables.followers import tags
 
 Json = dict[str, Any]
-RESULT_TAGS = ("clicked", "not_clicked", "gave_up")
 BY_DEFAULT: Mapping[str, Any] = {"message_class": "marketing"}
 # what an approval is bound to beside content, links, channels and segment
 APPROVED = ("message_class", "groups", "contents", "experiment", "holdout", "follow_ups")

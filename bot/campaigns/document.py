@@ -34,9 +34,9 @@ WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$",
 SERVICE_ONLY = ("template", "subscription")
 # Leaving out more than half measures a message that hardly anybody gets. Source: our choice.
 LARGEST_HOLDOUT = 0.5
-MIN_SAMPLE = (
-    400  # delivered per variant before any verdict; fewer decide by chance. Source: our choice.
-)
+# Delivered per variant before any verdict; fewer decide by chance. Source: our choice.
+MIN_SAMPLE = 400
+RESULT_TAGS = ("clicked", "not_clicked", "gave_up")  # keys of ``after`` that name a tag
 A_DAY = 86_400  # seconds
 
 # keys beyond the first ones, each a column of its own, in the order a file is written in
@@ -51,11 +51,17 @@ Text = Annotated[str, StringConstraints(max_length=2000)]
 ShortName = Annotated[Name, Field(max_length=20)]
 
 
-def _known_channels(names: list[str]) -> list[str]:
+def known_channel(name: str) -> str:
+    """Raises ValueError where there is no such channel."""
     known = registry.members("bot.channels")
+    if name not in known:
+        raise ValueError(f"there is no channel '{name}'; there are {', '.join(sorted(known))}")
+    return name
+
+
+def _known_channels(names: list[str]) -> list[str]:
     for name in names:
-        if name not in known:
-            raise ValueError(f"there is no channel '{name}'; there are {', '.join(sorted(known))}")
+        known_channel(name)
     if len(set(names)) < len(names):
         raise ValueError("a channel is named twice")
     return names

@@ -109,6 +109,23 @@ RUN_REASONS: Mapping[str, Mapping[str, str]] = {
         "en": "a subscription account sends to everybody or to one synced tag only",
     },
     "segment_gone": {"zh": "人群已不存在", "en": "the segment no longer exists"},
+    "countdown": {
+        "zh": "发给所有人，倒计时中，结束前还可以停止",
+        "en": "a send to everybody counts down and can still be stopped",
+    },
+    "too_many": {
+        "zh": "人数超过公众号设置的上限，没有人能审批通过",
+        "en": "more recipients than the account allows any run, whoever approves it",
+    },
+    "deciding": {"zh": "等待实验结果，其余的人还没有发", "en": "waits for a winner to be chosen"},
+    "guard_unfollows": {
+        "zh": "取关明显高于平常，已自动暂停",
+        "en": "clearly more people unfollow than usual; paused by the guard",
+    },
+    "guard_errors": {
+        "zh": "发送错误过多，已自动暂停",
+        "en": "too many sends fail; paused by the guard",
+    },
     "canary_failed": {
         "zh": "第一小批发送失败，其余的没有发出",
         "en": "the first small wave failed; the rest was held back",

@@ -5,6 +5,7 @@ Secrets are sealed when they come in and never shown again; what the page itself
 
 import secrets
 import string
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
 
 SECRETS = ("app_secret", "token", "aes_key")
+ASKED = {"quiet_hours", "cap", "approve_above", "opt_out"}  # limits of the settings form
 KINDS = (("service", _l("服务号")), ("subscription", _l("订阅号")))
 MODES = (("safe", _l("安全模式")), ("compatible", _l("兼容模式")), ("plain", _l("明文模式")))
 LETTERS = string.ascii_letters + string.digits
@@ -245,7 +247,11 @@ def account_settings(here: Here) -> Any:
         errors["name"] = told("Field required")
     if not typed["mode"]:
         errors["mode"] = told("Field required")
-    limits, wrong = _limits(typed)
+    with db.reading(here.rt.engine) as session:
+        stored = session.execute(
+            sa.select(accounts_table.c.limits).where(accounts_table.c.id == here.account.id)
+        ).scalar_one()
+    limits, wrong = _limits(typed, stored)
     given, bad_secrets = _secrets(SECRETS)
     errors |= wrong | bad_secrets
     if errors:
@@ -372,7 +378,9 @@ def _secrets(names: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
     return given, {key: told(problem) for key, problem in wrong.items() if problem}
 
 
-def _limits(typed: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _limits(
+    typed: dict[str, Any], stored: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     cap = {"messages": typed["cap_messages"], "days": typed["cap_days"]}
     given: dict[str, Any] = {
         "quiet_hours": typed["quiet_hours"] or None,
@@ -387,7 +395,9 @@ def _limits(typed: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         )
     except ValidationError as error:
         return {}, _beside(error)
-    return limits_doc(parsed.model_dump()), {}
+    # what this form does not ask for stays as it is
+    kept = {key: value for key, value in stored.items() if key not in ASKED}
+    return limits_doc(kept | parsed.model_dump(include=ASKED)), {}
 
 
 def _number(text: str) -> Any:

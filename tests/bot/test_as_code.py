@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from tests import factories
 from tests.factories import SECRET_KEY, at
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/muyan.yaml"
+REACH = EXAMPLE.with_name("reach.yaml")
 NOW = at("2026-11-20 09:00")
 ENVIRON = {
     "MUYAN_SECRET": factories.APP_SECRET,
@@ -95,6 +96,87 @@ def test_the_example_applies_once_and_pulls_to_a_file_that_changes_nothing(
         names = session.execute(sa.select(jobs.c.name).order_by(jobs.c.name)).scalars().all()
         assert names == ["make_scenes", "publish_menu", "sync_tags"]
         assert session.execute(sa.select(sa.func.count()).select_from(audit)).scalar() == 1
+
+
+def test_the_example_of_reach_applies_once_and_pulls_to_a_file_that_changes_nothing(
+    engine: sa.Engine,
+) -> None:
+    assert "+ campaign 奈雪8元券·微博留言" in changes(run(engine, REACH.read_bytes()))
+    assert changes(run(engine, REACH.read_bytes())) == []
+    with db.reading(engine) as session:
+        text = pull(session, "muyan-reach")
+        account = accounts.get(session, "muyan-reach")
+        campaign = definitions.get(session, account.id, "奈雪8元券·微博留言")
+    assert changes(run(engine, text)) == []
+    assert account.brand == "沐颜集"
+    assert account.limits.all_send_hold == timedelta(minutes=30)
+    assert [cap.channel for cap in account.limits.every_cap] == [None, "mass", None]
+    assert campaign.group_segments() == (("G1核心", "核心"), ("G3同好", "同好"))
+    assert campaign.segment == "核心"  # who reads one segment reads the first group's
+    assert campaign.version == 1
+    changed = text.replace("rate: 0.32", "rate: 0.3")
+    assert changes(run(engine, changed)) == ["~ campaign 奈雪8元券·微博留言"]
+    emptied = changed.replace("brand: 沐颜集", 'brand: ""')
+    assert changes(run(engine, emptied)) == ["~ account muyan-reach"]
+    assert changes(run(engine, emptied)) == []
+
+
+def test_limits_go_back_to_their_defaults_by_null(engine: sa.Engine) -> None:
+    run(engine, REACH.read_bytes())
+    gone = ["holdout", "caps", "person_cap", "most_people", "all_send_hold"]
+    text = "version: 1\naccount: {slug: muyan-reach}\nlimits: {" + ", ".join(
+        f"{key}: null" for key in gone
+    )
+    assert changes(run(engine, text + "}\n")) == ["~ limits"]
+    with db.reading(engine) as session:
+        limits = accounts.get(session, "muyan-reach").limits
+    assert (limits.holdout, limits.caps, limits.person_cap) == (0.0, (), None)
+    assert (limits.most_people, limits.all_send_hold) == (None, timedelta(minutes=10))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place", "message"),
+    [
+        ("segment: 同好", "segment: 没有", "campaigns.0.groups.1.segment", "there is no segment '没有'"),
+        ("name: G3同好", "name: G1核心", "campaigns.0.groups", "two groups have one name"),
+        ("gave_up: 放弃触达", "gave_up: 没有", "campaigns.0.after.gave_up", "there is no tag '没有'"),
+        ("{name: B, content", "{name: A, content", "campaigns.0.experiment", "two variants have"),
+        ("shares: [0.5, 0.5]", "shares: [0.5, 0.6]", "campaigns.0.experiment", "must sum to 1"),
+        ("event: message", "event: 没有", "campaigns.1.goal.event", "there is no event '没有'"),
+        ("holdout: 0.1", "holdout: 0.6", "campaigns.0.holdout", "less than or equal to 0.5"),
+        ("holdout: 0.02", "holdout: yes", "limits.holdout", "valid number"),
+        ("channel: mass}", "channel: pigeon}", "limits.caps.0.channel", "no channel 'pigeon'"),
+        ("最后一天 {link:wb}", "最后一天 {link:x}", "campaigns.0.follow_ups.0.content", "not among"),
+        ("直接领 {link:wb}", "{称呼}领 {link:wb}", "campaigns.0.experiment.variants.0.content", "differs"),
+        ("batches: 5", "batches: 1", "campaigns.0.pace.batches", "greater than or equal to 2"),
+    ],
+)  # fmt: skip
+def test_a_problem_of_a_new_key_names_its_line(
+    engine: sa.Engine, before: str, after: str, place: str, message: str
+) -> None:
+    text = REACH.read_text()
+    (line,) = [number for number, row in enumerate(text.splitlines(), 1) if before in row]
+    found = problems(engine, text.replace(before, after))
+    assert [where.split(": ")[0] for _line, where in found] == [place]
+    assert message in found[0][1]
+    if not place.endswith((".groups", ".experiment")):
+        assert found[0][0] == line
+
+
+def test_a_renamed_segment_or_tag_is_renamed_in_groups_and_result_tags(engine: sa.Engine) -> None:
+    run(engine, REACH.read_bytes())
+    text = (
+        "version: 1\naccount: {slug: muyan-reach}\ntags: [{name: 放弃, was: 放弃触达}]\n"
+        "segments: [{name: 同好者, was: 同好, where: {all: []}}]\n"
+    )
+    assert changes(run(engine, text)) == ["~ tag 放弃", "~ segment 同好者"]
+    with db.reading(engine) as session:
+        account = accounts.get(session, "muyan-reach")
+        campaign = definitions.get(session, account.id, "奈雪8元券·微博留言")
+    assert campaign.group_segments()[1] == ("G3同好", "同好者")
+    assert campaign.after is not None
+    assert campaign.after["gave_up"] == "放弃"
+    assert campaign.version == 3
 
 
 def test_secrets_never_leave_in_a_pulled_file(engine: sa.Engine) -> None:
