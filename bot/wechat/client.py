@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from wechatpy.client import WeChatClient
 
 from bot import clock
@@ -135,6 +137,35 @@ class WeChat(WeChatClient):  # type: ignore[misc]
     def fetch_access_token(self) -> dict[str, Any]:
         """wechatpy's name for renewing the token; never more than one at a time."""
         return {"access_token": self._tokens.current()}
+
+    @property
+    def is_networked(self) -> bool:
+        """Whether calls go over sockets; a sandbox in this process is called directly."""
+        return isinstance(self._http.get_adapter(self.api_base), HTTPAdapter)
+
+    def network(self) -> tuple[str, str | bool]:
+        """(proxy or nothing, file with trusted certificates or whether to verify), from the environment."""
+        found = self._http.merge_environment_settings(self.api_base, {}, None, None, None)
+        proxy = select_proxy(self.api_base, found["proxies"])
+        return proxy or "", found["verify"]
+
+    def token_after(self, failed: str | None) -> str:
+        """The token in force; after the platform refused one, another.
+
+        Raises:
+            WeChatError: the platform gives none.
+        """
+        return self._tokens.current() if failed is None else self._tokens.replace(failed)
+
+    def checked(
+        self, body: dict[str, Any], path: str, payload: Mapping[str, Any], token: str
+    ) -> dict[str, Any]:
+        """An answer that says yes.
+
+        Raises:
+            WeChatError: it says no.
+        """
+        return self._checked(body, path, payload, None, token)
 
     def _with_token(
         self,

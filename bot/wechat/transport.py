@@ -23,6 +23,11 @@ TIMEOUT: Timeout = (3.05, 10)
 KEPT_CONNECTIONS = 32
 # characters of the platform's own words that go into an error
 _QUOTED = 300
+JSON_TYPE = "application/json; charset=utf-8"
+# kept: json.dumps and json.loads would make one at each call. Raw control characters occur inside
+# titles, hence not strict
+_dump = json.JSONEncoder(ensure_ascii=False).encode
+_load = json.JSONDecoder(strict=False).decode
 # NUL and lone surrogates: PostgreSQL takes neither; and how an answer may spell them
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE_IN_JSON = re.compile(r"\x00|\\u(?:0000|[dD][89a-fA-F])").search
@@ -73,8 +78,8 @@ def exchange(
     data: Any = fields
     headers = {}
     if payload is not None:
-        data = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
-        headers["Content-Type"] = "application/json; charset=utf-8"
+        data = json_bytes(payload)
+        headers["Content-Type"] = JSON_TYPE
     failure: Exception | None = None
     try:
         response = http.request(
@@ -92,20 +97,40 @@ def exchange(
     if failure is not None:
         # raised out here, so that no chain leads to a text with the query string
         raise _no_answer(failure)
-    if response.status_code >= 500:
-        raise unusable(f"服务器错误 HTTP {response.status_code}")
-    if 300 <= response.status_code < 400:
-        raise unusable(f"被转向到别处 HTTP {response.status_code}，不跟随")
+    check_status(response.status_code)
     return response
+
+
+def json_bytes(payload: Mapping[str, Any]) -> bytes:
+    """A payload as the platform wants it: UTF-8 without escapes."""
+    return _dump(payload).encode("utf-8", "replace")
+
+
+def check_status(status: int) -> None:
+    """Raises: WeChatError: errcode None, "unknown": the server failed, or sends us elsewhere."""
+    if status >= 500:
+        raise unusable(f"服务器错误 HTTP {status}")
+    if 300 <= status < 400:
+        raise unusable(f"被转向到别处 HTTP {status}，不跟随")
+
+
+def never_left() -> WeChatError:
+    """No connection, so nothing was sent and a repeat is safe."""
+    return WeChatError(
+        None, "连接不上微信接口，请求没有发出", permanent=False, wait_seconds=10, action="retry"
+    )
+
+
+def timed_out() -> WeChatError:
+    """Sent, and not answered in time."""
+    return unusable("微信接口超时没有回答")
 
 
 def _no_answer(failure: Exception) -> WeChatError:
     if _never_sent(failure):
-        return WeChatError(
-            None, "连接不上微信接口，请求没有发出", permanent=False, wait_seconds=10, action="retry"
-        )
+        return never_left()
     if isinstance(failure, requests.Timeout):
-        return unusable("微信接口超时没有回答")
+        return timed_out()
     return unusable(f"与微信接口的连接中断（{type(failure).__name__}）")
 
 
@@ -130,16 +155,24 @@ def decode(response: requests.Response) -> dict[str, Any]:
     Raises:
         WeChatError: errcode None: HTML, nothing, or anything else that is no object.
     """
+    return read_json(response.content, response.status_code)
+
+
+def read_json(content: bytes, status: int) -> dict[str, Any]:
+    """``decode`` of an answer's bytes.
+
+    Raises:
+        WeChatError: as ``decode``.
+    """
     try:
-        # raw control characters occur inside titles, hence not strict
-        text = response.content.decode("utf-8", "replace")
-        body = json.loads(text, strict=False)
+        text = content.decode("utf-8", "replace")
+        body = _load(text)
         if _UNSTORABLE_IN_JSON(text):
             body = _storable(body)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise unusable(f"微信接口的回答不是 JSON 对象（HTTP {response.status_code}）")
+        raise unusable(f"微信接口的回答不是 JSON 对象（HTTP {status}）")
     return body
 
 
