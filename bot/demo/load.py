@@ -1,4 +1,4 @@
-"""Loads 沐颜集 into an installation and onto a sandbox: account, rules, followers with their past."""
+"""Loads 沐颜集 into an installation and onto a sandbox: accounts, rules, followers with their past."""
 
 import secrets
 import string
@@ -15,9 +15,13 @@ import sqlalchemy as sa
 
 from bot import accounts, db
 from bot.as_code import apply as as_code
+from bot.campaigns import external_sends
+from bot.clock import month_of
 from bot.db import Session
+from bot.demo import campaigns, history, write
 from bot.demo.population import Person, people
-from bot.demo.questions import Question, questions
+from bot.demo.questions import Question, openings, questions
+from bot.demo.truth import SLUG, share
 from bot.errors import Refused
 from bot.runtime import Runtime
 from bot.tables.events import events
@@ -27,7 +31,11 @@ from rules.effects import Reply
 from rules.engine import decide
 from rules.facts import Facts
 
-SLUG, APP_ID, ORIGINAL_ID = "muyan", "wxdemo0muyan000001", "gh_demomuyan01"
+APP_ID, ORIGINAL_ID = "wxdemo0muyan000001", "gh_demomuyan01"
+# the small account beside it, for people who follow both
+SECOND_SLUG, SECOND_NAME = "muyan-welfare", "沐颜集门店福利"
+SECOND_APP_ID, SECOND_ORIGINAL_ID = "wxdemo0muyan000002", "gh_demomuyan02"
+SECOND_FOLLOWERS = 1_200
 BRAND = Path(__file__).with_name("brand.yaml")
 SIZES = {"small": 2_000, "full": 20_000}
 CHUNK = 2_000
@@ -72,7 +80,9 @@ def load(stage: Stage, size: str, now: datetime) -> int:
     1. The account, with fresh secrets, on the sandbox and here.
     2. Rules, tags, codes, segments and menus from ``brand.yaml``, like any account file.
     3. Followers on the sandbox, and what the installation would know of their past 90 days.
-    4. What some of them asked that no rule answered.
+    4. Campaigns of the last months with their results, this month's slots, and what is planned next.
+    5. What some of them asked that no rule answered.
+    6. The second account, which shares some of its people.
 
     Raises:
         Refused: the sandbox or the file refuses.
@@ -80,40 +90,136 @@ def load(stage: Stage, size: str, now: datetime) -> int:
     with db.reading(stage.rt.engine) as session:
         if is_loaded(session):
             return 0
+    everybody = list(people(SIZES[size], now))
+    given = _on_sandbox(stage, SLUG, APP_ID, ORIGINAL_ID)
+    month = month_of(now)
+    for chunk in _chunks(everybody):
+        told = [_on_platform(person, month) for person in chunk]
+        stage.control("followers", {"app_id": APP_ID, "people": told})
+    for person in everybody:
+        if person.role.way == "consent" and not person.role.fails:
+            stage.control(
+                "followers/accept",
+                {"app_id": APP_ID, "open_id": person.open_id, "template_id": write.TEMPLATE},
+            )
+    with db.writing(stage.rt.engine) as session:
+        account_id = _here(session, stage, SLUG, SLUG, APP_ID, ORIGINAL_ID, given, now)
+        apply_file(session, stage.rt, BRAND.read_bytes(), now)
+        asked = list(questions(everybody, SIZES[size], now, QUIET))
+        asked += openings(everybody)
+        ids = _write_people(session, account_id, everybody, asked, now)
+        _write_questions(session, stage.rt, account_id, asked, ids)
+        _write_past(session, account_id, everybody, ids, SIZES[size], now)
+        apply_file(session, stage.rt, campaigns.planned(now, SIZES[size]), now)
+    _second_account(stage, everybody, SIZES[size], now)
+    return len(everybody)
+
+
+def _write_past(
+    session: Session,
+    account_id: int,
+    everybody: list[Person],
+    ids: dict[str, int],
+    size: int,
+    now: datetime,
+) -> None:
+    account = accounts.get(session, SLUG)
+    left = history.leavers(size, now)
+    known = ids | write.leavers(session, account_id, left)
+    write.windows(session, account_id, everybody, ids)
+    write.notices(session, account_id, everybody, ids, now)
+    write.past(session, account, list(history.past(everybody, left, size, now)), known, now)
+
+
+def _second_account(stage: Stage, everybody: list[Person], size: int, now: datetime) -> None:
+    """Followers of the welfare account; the shared ones have the same UnionID on both."""
+    shared = [person for person in everybody if person.union_id]
+    given = _on_sandbox(stage, SECOND_SLUG, SECOND_APP_ID, SECOND_ORIGINAL_ID)
+    rows = []
+    for number in range(1, share(SECOND_FOLLOWERS, size) + 1):
+        both = shared[number - 1] if number <= len(shared) else None
+        rows.append(
+            {
+                "open_id": f"o_demo_2_{number:019d}",
+                "union_id": both.union_id if both else f"u_demo_2_{number:019d}",
+                "at": now - timedelta(days=5 + number % 80),
+            }
+        )
+    on_platform = [
+        {
+            "open_id": row["open_id"],
+            "unionid": row["union_id"],
+            "subscribe_time": row["at"].timestamp(),
+        }
+        for row in rows
+    ]
+    stage.control("followers", {"app_id": SECOND_APP_ID, "people": on_platform})
+    with db.writing(stage.rt.engine) as session:
+        account_id = _here(
+            session, stage, SECOND_SLUG, SECOND_NAME, SECOND_APP_ID, SECOND_ORIGINAL_ID, given, now
+        )
+        external_sends.opening(session, account_id, 0, None, now, by="demo")
+        session.execute(
+            sa.insert(followers),
+            [
+                {
+                    "account_id": account_id,
+                    "open_id": row["open_id"],
+                    "union_id": row["union_id"],
+                    "subscribed": True,
+                    "subscribed_at": row["at"],
+                    "first_seen_at": row["at"],
+                    "last_active_at": row["at"],
+                    "first_source": "ADD_SCENE_SEARCH",
+                    "fields": {},
+                    "messages": 0,
+                    "tester": False,
+                }
+                for row in rows
+            ],
+        )
+
+
+def _on_sandbox(stage: Stage, slug: str, app_id: str, original_id: str) -> dict[str, Any]:
+    """Make the account on the platform; its secrets."""
     given = _secrets()
     stage.control(
         "accounts",
         {
-            "app_id": APP_ID,
-            "original_id": ORIGINAL_ID,
+            "app_id": app_id,
+            "original_id": original_id,
             "mode": "safe",
-            "callback_url": f"{stage.rt.config.base_url}/callback/{SLUG}",
+            "callback_url": f"{stage.rt.config.base_url}/callback/{slug}",
             **given,
         },
     )
-    everybody = list(people(SIZES[size], now))
-    for chunk in _chunks(everybody):
-        stage.control("followers", {"app_id": APP_ID, "people": [_on_platform(p) for p in chunk]})
-    with db.writing(stage.rt.engine) as session:
-        account_id = accounts.add(
-            session,
-            slug=SLUG,
-            name=SLUG,
-            kind="service",
-            verified=True,
-            mode="safe",
-            app_id=APP_ID,
-            original_id=ORIGINAL_ID,
-            secret_key=stage.rt.secret_key,
-            sandbox_url=stage.sandbox_url,
-            now=now,
-            **given,
-        )
-        apply_file(session, stage.rt, BRAND.read_bytes(), now)
-        asked = list(questions(everybody, SIZES[size], now, QUIET))
-        ids = _write_people(session, account_id, everybody, asked, now)
-        _write_questions(session, stage.rt, account_id, asked, ids)
-    return len(everybody)
+    return given
+
+
+def _here(
+    session: Session,
+    stage: Stage,
+    slug: str,
+    name: str,
+    app_id: str,
+    original_id: str,
+    given: dict[str, Any],
+    now: datetime,
+) -> int:
+    return accounts.add(
+        session,
+        slug=slug,
+        name=name,
+        kind="service",
+        verified=True,
+        mode="safe",
+        app_id=app_id,
+        original_id=original_id,
+        secret_key=stage.rt.secret_key,
+        sandbox_url=stage.sandbox_url,
+        now=now,
+        **given,
+    )
 
 
 def meet(stage: Stage) -> None:
@@ -122,11 +228,15 @@ def meet(stage: Stage) -> None:
     Raises:
         Refused: this sandbox does not know the brand.
     """
-    callback = f"{stage.rt.config.base_url}/callback/{SLUG}"
-    stage.control("accounts/change", {"app_id": APP_ID, "callback_url": callback})
-    with db.writing(stage.rt.engine) as session:
-        account = accounts.get(session, SLUG)
-        accounts.move_sandbox(session, account.id, stage.sandbox_url)
+    with db.reading(stage.rt.engine) as session:
+        here = {account.app_id: account for account in accounts.every(session)}
+    for app_id in (APP_ID, SECOND_APP_ID):
+        if app_id not in here:  # a brand that was loaded before it had a second account
+            continue
+        callback = f"{stage.rt.config.base_url}/callback/{here[app_id].slug}"
+        stage.control("accounts/change", {"app_id": app_id, "callback_url": callback})
+        with db.writing(stage.rt.engine) as session:
+            accounts.move_sandbox(session, here[app_id].id, stage.sandbox_url)
 
 
 def apply_file(session: Session, rt: Runtime, raw: bytes, now: datetime) -> None:
@@ -150,12 +260,19 @@ def _secrets() -> dict[str, Any]:
     }
 
 
-def _on_platform(person: Person) -> dict[str, Any]:
-    return {
+def _on_platform(person: Person, month: str) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "open_id": person.open_id,
         "subscribe_time": person.followed_at.timestamp(),
         "scene": person.scene,
+        "unionid": person.union_id,
+        "refuses": person.refuses,
+        "counts": {month: len(person.sends)} if person.sends else {},
     }
+    # a window the platform closed in the meantime is planted: nothing here can know of it
+    if person.open and person.wrote_at and not person.role.fails:
+        told["wrote_at"] = person.wrote_at.timestamp()
+    return told
 
 
 def _write_people(
@@ -257,6 +374,7 @@ def _write_questions(
 
 
 def _wrote(person: Person, now: datetime) -> bool:
+    """Whether the last message is an event of its own; one that opened a window is stored as a push."""
     return person.wrote_at is not None and person.wrote_at < now - QUIET
 
 
@@ -268,6 +386,7 @@ def _follower(
     return {
         "account_id": account_id,
         "open_id": person.open_id,
+        "union_id": person.union_id,
         "subscribed": True,
         "subscribed_at": person.followed_at,
         "first_seen_at": person.followed_at,

@@ -91,7 +91,7 @@ def play(
             acts.append((targeted_at, lambda: _campaign(month, everybody, campaigns.TARGETED)))
         if day == 17:
             _schedule(month, campaigns.everybody(all_at, count))
-            acts.append((all_at, lambda: _campaign(month, everybody, campaigns.EVERYBODY)))
+            acts.append((all_at, lambda: _campaign(month, everybody, campaigns.TO_ALL)))
         for moment, act in sorted(acts, key=lambda item: item[0]):
             if moment > clock():
                 clock.frozen_at = moment
@@ -121,7 +121,7 @@ def outcomes(stage: Stage, account_id: int) -> tuple[Outcome, Outcome]:
     """(the send to all, the targeted campaign)."""
     with db.reading(stage.rt.engine) as session:
         return (
-            outcome(session, account_id, campaigns.EVERYBODY),
+            outcome(session, account_id, campaigns.TO_ALL),
             outcome(session, account_id, campaigns.TARGETED),
         )
 

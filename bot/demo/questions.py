@@ -92,6 +92,15 @@ def questions(
             yield Question(person.open_id, text, _moment(chance, person, latest), wish)
 
 
+def openings(everybody: Sequence[Person]) -> list[Question]:
+    """The last words of those whose 48 hours are open: they want to take part."""
+    return [
+        Question(person.open_id, "活动", person.wrote_at, "活动")
+        for person in everybody
+        if person.open and person.wrote_at
+    ]
+
+
 def _moment(chance: random.Random, person: Person, latest: datetime) -> datetime:
     """By day, 9 to 21 o'clock: at night a rule answers everybody. On a later day than they followed."""
     days = max((latest - person.followed_at).days, 0)

@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from bot import accounts, db
 from bot.app import create_app
-from bot.campaigns import ledger
+from bot.campaigns import definitions, ledger
+from bot.campaigns.experiment import in_holdout, pick
 from bot.clock import Clock
 from bot.config import Config
-from bot.demo import load, play, population
+from bot.demo import load, play, population, truth
 from bot.demo.load import Stage
 from bot.kept import DatabaseStore
 from bot.overview import campaign_lines
@@ -26,6 +27,7 @@ from bot.sandbox.platform import Platform
 from tests import factories
 
 BEGIN = factories.at("2025-11-01 08:00")
+CAMPAIGN_DAY = factories.at("2025-11-14 09:00")
 SANDBOX = "http://sandbox.test"
 
 
@@ -49,6 +51,59 @@ def test_the_planted_groups_have_their_sizes(size: int) -> None:
 
 def test_the_same_size_gives_the_same_people() -> None:
     assert list(population.people(500, BEGIN)) == list(population.people(500, BEGIN))
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000])
+def test_the_split_of_the_campaign_meets_the_planted_roles(size: int) -> None:
+    people = list(population.people(size, CAMPAIGN_DAY))
+    share = size / population.FULL
+    held = Counter(person.role.group for person in people if person.role.way == "held")
+    treated = Counter(person.role.group for person in people if person.role.group) - held
+    assert dict(held) == {
+        truth.CORE: 130 * share,
+        truth.WIDER: 90 * share,
+        truth.ALIKE: 280 * share,
+    }
+    assert sum(treated.values()) == 4_500 * share
+    for person in people:
+        seed = truth.HOLDOUT_SEED
+        if person.role.group:
+            assert in_holdout(seed, person.key, truth.HOLDOUT) == (person.role.way == "held")
+        if person.role.variant:
+            arm = pick(truth.VARIANT_SEED, person.key, (0.5, 0.5))
+            assert truth.VARIANTS[arm] == person.role.variant
+    ways = Counter(person.role.way for person in people)
+    assert (ways["window"], ways["consent"], ways["none"]) == (
+        620 * share,
+        380 * share,
+        140 * share,
+    )
+    variants = Counter(person.role.variant for person in people if person.role.variant)
+    assert dict(variants) == {"A": 1_680 * share, "B": 1_680 * share}
+    example = next(person for person in people if person.open_id == population.open_id(42))
+    assert example.role.way == "none"
+    assert len(example.sends) == 4
+
+
+def test_the_planted_figures_of_the_full_size_add_up() -> None:
+    """Every figure of the documented campaign, before anything is sent."""
+    roles = [role for role in truth.roles(truth.FULL) if role.way != "held"]
+    sent = [role for role in roles if role.way != "none"]
+    delivered = [role for role in sent if not role.fails]
+    assert (len(roles), len(sent), len(delivered)) == (4_500, 4_360, 4_301)
+    first = Counter(role.way + role.variant for role in delivered if role.guided == 1)
+    assert dict(first) == {"window": 214, "consent": 112, "massA": 282, "massB": 338}
+    assert sum(role.guided == 2 for role in roles) == 98
+    assert sum(role.writes for role in roles) == 410
+    reached = Counter(role.group for role in delivered)
+    guided = Counter(role.group for role in delivered if role.guided)
+    assert dict(reached) == {truth.CORE: 1_118, truth.WIDER: 774, truth.ALIKE: 2_409}
+    assert dict(guided) == {truth.CORE: 402, truth.WIDER: 200, truth.ALIKE: 442}
+    fails = Counter(role.way + role.variant for role in roles if role.fails)
+    assert dict(fails) == {"window": 9, "consent": 8, "massA": 21, "massB": 21}
+    deeds = [sum(getattr(role, name) for role in roles) for name in ("commented", "coupon", "used")]
+    assert deeds == [642, 588, 203]
+    assert (sum(role.leaves for role in roles), sum(role.bought for role in roles)) == (9, 96)
 
 
 @pytest.fixture
@@ -94,6 +149,26 @@ def stage(rt: Runtime, platform: Platform) -> Stage:
 def test_loading_twice_changes_nothing(stage: Stage, product: Flask) -> None:
     assert load.load(stage, "small", BEGIN) == 2_000
     assert load.load(stage, "small", BEGIN) == 0
+
+
+@pytest.mark.sqlite
+def test_ledger_and_platform_agree_on_the_day_of_the_campaign(
+    stage: Stage, rt: Runtime, platform: Platform, clock: Clock
+) -> None:
+    clock.frozen_at = CAMPAIGN_DAY
+    load.load(stage, "small", CAMPAIGN_DAY)
+    with db.reading(rt.engine) as session:
+        account = accounts.get(session, load.SLUG)
+        assert ledger.histogram(session, account.id, "2025-11") == {
+            0: 30, 1: 180, 2: 690, 3: 1_060, 4: 40,
+        }  # fmt: skip
+        for month in ("2025-09", "2025-10", "2025-11"):
+            assert ledger.check(session, account.id, month) == []
+        past = {one.name: one for one in definitions.every(session, account.id)}
+        due = [one.next_due_at for one in past.values() if one.status == "scheduled"]
+    assert platform.histogram(load.APP_ID, "2025-11") == {0: 40, 1: 1_060, 2: 690, 3: 180, 4: 30}
+    assert due == [factories.at("2025-11-18 20:30"), factories.at("2025-11-28 20:30")]
+    assert {"微博转发抽小样", "中秋微博投票", "直播暗号"} <= set(past)
 
 
 @pytest.mark.sqlite
