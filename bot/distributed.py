@@ -17,12 +17,12 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 
 from bot import clock, db, jobs, logs
 from bot.jobs import Task
+from bot.kept import QUEUE
 from bot.runtime import Runtime
 from bot.tasks import bound
 from bot.workers import Workers, process_name
 
 TASK = "qunfen.run"
-QUEUE = "qunfen"
 # a task holds its message for one step of a job after another, up to this; then the next message goes on
 HOLD_SECONDS = 50.0
 # above the longest task: a step of under a minute begins before HOLD_SECONDS are over. A message that comes
@@ -127,20 +127,25 @@ class Announcer:
             sent += 1
         return sent
 
+    def try_once(self) -> None:
+        """Announce; when Redis or the database is away, say so once and try the next time."""
+        try:
+            self.announce()
+        except (NoBroker, KombuError, OSError) as problem:
+            if not self._away:
+                log.error("broker_unavailable", error=type(problem).__name__)
+            self._away = True
+            self._told = {}  # whatever Redis had may be lost with it
+        except (DBAPIError, NoConnection) as problem:
+            log.error("database_unavailable", error=type(problem).__name__, worker="announcer")
+        else:
+            if self._away:
+                log.info("broker_back")
+            self._away = False
+
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
-            try:
-                self.announce()
-                if self._away:
-                    log.info("broker_back")
-                self._away = False
-            except (NoBroker, KombuError, OSError) as problem:
-                if not self._away:
-                    log.error("broker_unavailable", error=type(problem).__name__)
-                self._away = True
-                self._told = {}  # whatever Redis had may be lost with it
-            except (DBAPIError, NoConnection) as problem:
-                log.error("database_unavailable", error=type(problem).__name__, worker="announcer")
+            self.try_once()
 
 
 class Runner:

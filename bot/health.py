@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from bot import db, metrics
+from bot.kept import RedisStore, StoreError
 from bot.runtime import Runtime, runtime
 from bot.tables.inbox import inbound
 from bot.tables.jobs import jobs, kept
@@ -27,7 +27,7 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
-    """Database, shared store, last tick and rulebooks in order; 503 and the list of what is not."""
+    """Database, broker, last tick and rulebooks in order; 503 and the list of what is not."""
     checks = checked(runtime())
     ready = all(check["ok"] for check in checks.values())
     return jsonify(ready=ready, checks=checks), 200 if ready else 503
@@ -47,11 +47,11 @@ def checked(rt: Runtime) -> dict[str, dict[str, Any]]:
             checks["scheduler"]["detail"] = "no tick: is `qunfen scheduler` running?"
     except (DBAPIError, TimeoutError) as problem:
         checks["database"] = {"ok": False, "detail": type(problem).__name__}
-    if rt.config.redis_url:
+    if isinstance(rt.store, RedisStore):
         try:
-            rt.store.get("readyz")
-            checks["redis"] = {"ok": True}
-        except RedisError as problem:
+            checks["redis"] = {"ok": True, "queued": rt.store.queued()}
+        except StoreError as problem:
+            # everything goes on, tokens by the database and jobs by a look into their table, but slower
             checks["redis"] = {"ok": False, "detail": type(problem).__name__}
     broken = rt.rulebooks.broken
     checks["rulebooks"] = {"ok": not broken}
@@ -71,7 +71,17 @@ def metrics_text() -> Response:
         held = None
     lines += [_gauge("qunfen_database_up", int(held is not None)), *(held or [])]
     lines.append(_gauge("qunfen_rulebooks_broken", len(rt.rulebooks.broken)))
+    if isinstance(rt.store, RedisStore):
+        lines += _broker(rt.store)
     return Response("".join(lines), content_type=CONTENT_TYPE_LATEST)
+
+
+def _broker(store: RedisStore) -> list[str]:
+    try:
+        queued = store.queued()
+    except StoreError:
+        return [_gauge("qunfen_redis_up", 0)]
+    return [_gauge("qunfen_redis_up", 1), _gauge("qunfen_broker_queued", queued)]
 
 
 def _held(rt: Runtime) -> list[str]:

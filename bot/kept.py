@@ -1,22 +1,32 @@
 """Small things processes share and may lose: access tokens, leases, rate counters, the last ticks.
 
 Rows of the table ``kept`` in the embedded form, Redis in the distributed one, behind the same few methods.
+While Redis is away the rows stand in for it, so that sending goes on.
 """
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import redis
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import clock, db
+from bot import clock, db, logs
 from bot.db import Session
 from bot.tables.jobs import kept
 
 REDIS_PREFIX = "qunfen:"
 StoreError = redis.RedisError  # what doors catch when the store is away
 REDIS_SECONDS = 2.0  # longer than any command we send takes; a lost Redis must not hang a thread
+AWAY_SECONDS = (
+    5.0  # how long a Redis that failed is not asked again: each question may cost REDIS_SECONDS
+)
+QUEUE = "qunfen"  # the list through which job ids go to workers (bot.distributed)
+
+Answer = TypeVar("Answer")
+log = logs.get()
 
 
 class DatabaseStore:
@@ -89,51 +99,99 @@ class DatabaseStore:
 
 
 class RedisStore:
-    """The store in Redis: the same methods, expiry by Redis' own clock."""
+    """The store in Redis: the same methods, expiry by Redis' own clock.
 
-    def __init__(self, url: str, client: "redis.Redis | None" = None) -> None:
+    ``otherwise`` stands in while Redis is away: a token is fetched once more, a counter starts anew.
+    Without it what Redis raises is raised here.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client: "redis.Redis | None" = None,
+        otherwise: DatabaseStore | None = None,
+    ) -> None:
         self._redis = client or redis.Redis.from_url(
             url,
             decode_responses=True,
             socket_timeout=REDIS_SECONDS,
             socket_connect_timeout=REDIS_SECONDS,
         )
+        self._otherwise = otherwise
+        self._away_until = 0.0  # by clock.tick_seconds
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> str | None:
         """The value, unless it expired."""
-        value = self._redis.get(REDIS_PREFIX + key)
+        value = self._ask(lambda: self._redis.get(REDIS_PREFIX + key), lambda rows: rows.get(key))
         return None if value is None else str(value)
 
     def put(self, key: str, value: str, seconds: float) -> None:
         """Keep a value for so many seconds."""
-        self._redis.set(REDIS_PREFIX + key, value, px=_milliseconds(seconds))
+        self._ask(
+            lambda: self._redis.set(REDIS_PREFIX + key, value, px=_milliseconds(seconds)),
+            lambda rows: rows.put(key, value, seconds),
+        )
 
     def lease(self, key: str, seconds: float) -> bool:
         """Take the key for so many seconds: True for one taker at a time."""
-        return bool(self._redis.set(_lease_key(key), "1", nx=True, px=_milliseconds(seconds)))
+        return self._ask(
+            lambda: bool(self._redis.set(_lease_key(key), "1", nx=True, px=_milliseconds(seconds))),
+            lambda rows: rows.lease(key, seconds),
+        )
 
     def release(self, key: str) -> None:
         """Give a lease back; the value stays."""
-        self._redis.delete(_lease_key(key))
+        self._ask(lambda: self._redis.delete(_lease_key(key)), lambda rows: rows.release(key))
 
     def count(self, key: str, seconds: float, limit: int) -> bool:
         """Count one; False when it is beyond ``limit`` within the span of ``seconds`` that the first one opened."""
+        return self._ask(
+            lambda: self._count(key, seconds) <= limit,
+            lambda rows: rows.count(key, seconds, limit),
+        )
+
+    def uncount(self, key: str, seconds: float) -> None:
+        """Take one back of what ``count`` counted within a span of ``seconds``, unless that ended."""
+        self._ask(lambda: self._uncount(key, seconds), lambda rows: rows.uncount(key, seconds))
+
+    def queued(self) -> int:
+        """How many job ids wait for a worker.
+
+        Raises:
+            StoreError: Redis is away; this is how one asks.
+        """
+        return int(self._redis.llen(QUEUE))
+
+    def _count(self, key: str, seconds: float) -> int:
         name = f"{REDIS_PREFIX}count:{key}"
         # one transaction: a counter without an expiry would refuse for ever
         with self._redis.pipeline(transaction=True) as together:
             together.set(name, 0, nx=True, px=_milliseconds(seconds))
             together.incr(name)
-            reached = together.execute()[1]
-        return int(reached) <= limit
+            return int(together.execute()[1])
 
-    def uncount(self, key: str, seconds: float) -> None:
-        """Take one back of what ``count`` counted within a span of ``seconds``, unless that ended."""
+    def _uncount(self, key: str, seconds: float) -> None:
         name = f"{REDIS_PREFIX}count:{key}"
         # a counter that has expired must not come back without an expiry, nor below nothing
         with self._redis.pipeline(transaction=True) as together:
             together.set(name, 1, nx=True, px=_milliseconds(seconds))
             together.decr(name)
             together.execute()
+
+    def _ask(
+        self, redis_: Callable[[], Answer], otherwise: Callable[[DatabaseStore], Answer]
+    ) -> Answer:
+        if self._otherwise is None:
+            return redis_()
+        if clock.tick_seconds() >= self._away_until:
+            try:
+                return redis_()
+            except StoreError as problem:
+                with self._lock:
+                    self._away_until = clock.tick_seconds() + AWAY_SECONDS
+                log.error("redis_unavailable", error=type(problem).__name__)
+        return otherwise(self._otherwise)
 
 
 def read(session: Session, key: str, now: datetime) -> str | None:

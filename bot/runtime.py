@@ -107,9 +107,8 @@ def build(config: Config, now: Callable[[], datetime] | None = None) -> Runtime:
     """A Runtime of these settings, on the installation's clock unless another is given."""
     engine = db.make_engine(config.database_url)
     told = now if now is not None else clock_of(engine)
-    store: DatabaseStore | RedisStore = (
-        RedisStore(config.redis_url) if config.redis_url else DatabaseStore(engine, told)
-    )
+    rows = DatabaseStore(engine, told)
+    store = RedisStore(config.redis_url, otherwise=rows) if config.redis_url else rows
     return Runtime(config, engine, db.GroupWriter(engine), told, store)
 
 

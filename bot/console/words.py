@@ -99,7 +99,7 @@ HEALTH = {
     "scheduler": _l(
         "定时任务没有动静，活动不会按时发出：请确认 qunfen run 或 qunfen scheduler 在运行。"
     ),
-    "redis": _l("Redis 连不上，登录限速和凭据共享停了。"),
+    "redis": _l("Redis 连不上：凭据和任务改走数据库，会慢一些，什么都不会丢。"),
     "rulebooks": _l("规则没有生效，仍在用旧的一版"),
 }
 
@@ -149,6 +149,7 @@ def dated(value: datetime) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "dated": dated,
+    "second": lambda moment: f"{local(moment):%H:%M:%S}",
     "explain": lambda reason: status.explain(reason, _language()),
     "campaign_word": lambda word: CAMPAIGN.get(word, word),
     "run_word": lambda word: RUN.get(word, word),

@@ -1,15 +1,19 @@
 """What watches the process from outside: /healthz, /readyz, /metrics."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import fakeredis
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from bot import db, rulebook
 from bot.accounts import Account
+from bot.app import create_app
 from bot.health import LAST_TICK, TICK_SECONDS
+from bot.kept import QUEUE, DatabaseStore, RedisStore
 from bot.runtime import Runtime
 from bot.tables.rulebooks import rulebooks
 from tests import pushes
@@ -103,6 +107,29 @@ def test_metrics_count_pushes_and_what_waits(
     assert "qunfen_database_up 1\n" in told
     assert "qunfen_rulebooks_broken 0\n" in told
     assert "o_test_" not in told
+
+
+def test_a_lost_redis_is_told_and_pushes_are_taken_all_the_same(
+    rt: Runtime, account: Account, now: datetime
+) -> None:
+    server = fakeredis.FakeServer()
+    client = fakeredis.FakeRedis(server=server, decode_responses=True)
+    rows = DatabaseStore(rt.engine, rt.clock)
+    shared = replace(rt, store=RedisStore("", client, otherwise=rows))
+    door = create_app(shared.config, shared).test_client()
+    tick(rt, now)
+    client.rpush(QUEUE, "a message")
+    status, told = ready(door)
+    assert (status, told["checks"]["redis"]) == (200, {"ok": True, "queued": 1})
+    assert "qunfen_redis_up 1\n" in door.get("/metrics").get_data(as_text=True)
+    assert "qunfen_broker_queued 1\n" in door.get("/metrics").get_data(as_text=True)
+
+    server.connected = False
+    status, told = ready(door)
+    assert (status, told["ready"]) == (503, False)
+    assert told["checks"]["redis"] == {"ok": False, "detail": "ConnectionError"}
+    assert "qunfen_redis_up 0\n" in door.get("/metrics").get_data(as_text=True)
+    assert pushes.post(door, pushes.text("在吗", at=now), at=now).status_code == 200
 
 
 @pytest.mark.usefixtures("no_database")

@@ -143,3 +143,45 @@ def test_a_count_taken_back_makes_room_for_one_more(store: Store, key: str) -> N
     store.uncount(key, 60)
     assert store.count(key, 60, 2)
     assert not store.count(key, 60, 2)
+
+
+def test_while_redis_is_away_the_rows_stand_in(
+    database_store: DatabaseStore, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [1000.0]
+    # how long a Redis that failed is left alone: nobody waits here
+    monkeypatch.setattr("bot.clock.tick_seconds", lambda: seconds[0])
+    server = fakeredis.FakeServer()
+    client = fakeredis.FakeRedis(server=server, decode_responses=True)
+    store = RedisStore("", client, otherwise=database_store)
+    store.put(key, "in Redis", 60)
+    assert store.get(key) == "in Redis"
+    assert store.queued() == 0
+
+    server.connected = False
+    assert store.get(key) is None
+    store.put(key, "in the rows", 60)
+    assert store.get(key) == "in the rows"
+    assert store.lease(key, 60)
+    assert not store.lease(key, 60)
+    store.release(key)
+    assert store.lease(key, 60)
+    assert store.count(f"{key}:calls", 60, 1)
+    assert not store.count(f"{key}:calls", 60, 1)
+    store.uncount(f"{key}:calls", 60)
+    assert store.count(f"{key}:calls", 60, 2)
+    with pytest.raises(kept.StoreError):
+        store.queued()
+
+    server.connected = True
+    assert store.get(key) == "in the rows", "not asked again yet"
+    seconds[0] += kept.AWAY_SECONDS
+    assert store.get(key) == "in Redis"
+
+
+def test_without_rows_behind_it_a_lost_redis_is_told(key: str) -> None:
+    server = fakeredis.FakeServer()
+    store = RedisStore("", fakeredis.FakeRedis(server=server, decode_responses=True))
+    server.connected = False
+    with pytest.raises(kept.StoreError):
+        store.get(key)
