@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from bot import followers, webhooks
+from bot import consents, followers, webhooks
 from bot.clock import month_of, start_of_month
 from bot.db import Session, insert
 from bot.followers import Follower
@@ -13,7 +13,13 @@ from bot.prepared import Prepared
 from bot.secrets import keyed_hash
 from bot.tables.campaigns import deliveries, erased_slots, mass_ledger
 from bot.tables.events import events
-from bot.tables.followers import consents, follower_tags, platform_tags, reply_windows, rule_firings
+from bot.tables.followers import (
+    follower_tags,
+    notice_results,
+    platform_tags,
+    reply_windows,
+    rule_firings,
+)
 from bot.tables.followers import followers as table
 from bot.tables.inbox import conversations, inbound, inbound_media
 from bot.tables.operators import audit
@@ -81,10 +87,11 @@ def forget(
         platform_tags,
         reply_windows,
         rule_firings,
-        consents,
+        notice_results,
         conversations,
     ):
         session.execute(sa.delete(kept).where(kept.c.follower_id == follower_id))
+    consents.forget(session, follower_id)
     pushes = sa.select(inbound.c.id).where(inbound.c.follower_id == follower_id)
     session.execute(sa.delete(inbound_media).where(inbound_media.c.push_id.in_(pushes)))
     session.execute(

@@ -12,7 +12,6 @@ from bot.prepared import Prepared
 from bot.sql import among
 from bot.tables.events import events
 from bot.tables.followers import (
-    consents,
     follower_tags,
     followers,
     platform_tags,
@@ -400,36 +399,6 @@ def clear_fields(session: Session, follower_id: int) -> None:
     """Remove every field and the UnionID of a follower, at their own wish."""
     session.execute(
         sa.update(followers).where(followers.c.id == follower_id).values(fields={}, union_id=None)
-    )
-
-
-def consent(
-    session: Session,
-    account_id: int,
-    follower_id: int,
-    template_id: str,
-    change: int | None,
-    at: datetime,
-) -> None:
-    """Count an accepted notice (+1), a sent one (−1) or a rejection (None: nothing is left)."""
-    statement = insert(session, consents).values(
-        account_id=account_id,
-        follower_id=follower_id,
-        template_id=template_id,
-        accepted=max(change or 0, 0),
-        rejected_at=at if change is None else None,
-        changed_at=at,
-    )
-    left = consents.c.accepted + (change or 0)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["follower_id", "template_id"],
-            set_={
-                "accepted": 0 if change is None else sa.case((left < 0, 0), else_=left),
-                "rejected_at": statement.excluded.rejected_at,
-                "changed_at": at,
-            },
-        )
     )
 
 

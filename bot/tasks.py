@@ -33,6 +33,7 @@ from bot import (
     tag_people,
     tag_sync,
     tags,
+    templates,
     webhook_deliveries,
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
@@ -63,8 +64,9 @@ def waves(rt: Runtime, context: JobContext) -> None:
 
 
 def collect(rt: Runtime, context: JobContext) -> None:
-    """Read what the outbox finished into deliveries and batches."""
+    """Read what the outbox finished into deliveries and batches, and results of notices into their deliveries."""
     settling.collect(rt.engine, context.clock())
+    templates.settle(rt.engine, context.clock())
 
 
 def late(rt: Runtime, context: JobContext) -> None:

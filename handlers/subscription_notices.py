@@ -1,9 +1,9 @@
-"""Subscription notices (订阅通知): an accept permits one message, a reject ends it, a result uses one up."""
+"""Subscription notices (订阅通知): an accept permits one message, a reject ends it, a result says what came of one."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from bot import followers
+from bot import consents, followers
 from bot.db import Session
 from bot.inbox import Push
 
@@ -16,18 +16,27 @@ def handle(session: Session, push: Push) -> None:
     follower = followers.find(session, account.id, message.open_id)
     if follower is None:  # anybody who reads an article may accept; that makes nobody a follower
         return
-    for item in _items(message.fields):
+    for number, item in enumerate(_items(message.fields)):
         template = item.get("TemplateId")
         if not isinstance(template, str) or not template:
             continue
+        about = (session, account.id, follower.id, template)
         status = item.get("SubscribeStatusString")
+        key = f"push:{push.id}:{number}"
         if message.kind == "subscription_sent":
-            if item.get("ErrorCode") in ("0", 0):
-                followers.consent(session, account.id, follower.id, template, -1, message.sent_at)
+            message_id = str(item.get("MsgID") or "")
+            consents.told(*about, message_id, _problem(item), message.sent_at)
         elif status == "accept":
-            followers.consent(session, account.id, follower.id, template, 1, message.sent_at)
+            consents.accepted(*about, message.sent_at, key)
         elif status == "reject":
-            followers.consent(session, account.id, follower.id, template, None, message.sent_at)
+            consents.rejected(*about, message.sent_at, key)
+
+
+def _problem(item: Mapping[str, Any]) -> str | None:
+    """Why a notice did not arrive, in the platform's words; None: it did."""
+    if item.get("ErrorCode") in ("0", 0):
+        return None
+    return f"{item.get('ErrorCode')} {item.get('ErrorStatus') or ''}".strip()
 
 
 def _items(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:

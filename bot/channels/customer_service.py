@@ -14,8 +14,11 @@ from bot.wechat.client import WeChat
 
 NAME = CUSTOMER_SERVICE
 LABEL = {"zh": "客服消息", "en": "Customer-service message"}
-CONTENT_KINDS = ("text", "image", "voice", "video", "music", "news")
+CONTENT_KINDS = (
+    "text", "image", "voice", "video", "music", "news", "article", "mini_program", "menu_message",
+)  # fmt: skip
 SERIAL = False
+BULK = True
 REPEAT_WITHOUT_ANSWER = (
     False  # the call has no id of its own: a repeat may reach the follower twice
 )
@@ -29,14 +32,29 @@ def blocked(candidate: Candidate, content: Mapping[str, Any], now: datetime) -> 
     return "no_window"
 
 
-def send(wechat: WeChat, item: Item) -> dict[str, Any]:
-    """Send ``payload["content"]``. The platform's receipt has no id, so it is empty.
+def request(item: Item) -> tuple[str, dict[str, Any]]:
+    """The call that sends ``payload["content"]``.
 
     Raises:
         Refused: the row names no follower.
-        WeChatError: the platform refused, or did not answer.
+        Invalid: the content cannot be sent so.
     """
     if item.open_id is None:
         raise Refused("a customer-service message needs a follower")
-    customer_service.send(wechat, item.open_id, item.payload["content"])
+    return customer_service.SEND, customer_service.payload(item.open_id, item.payload["content"])
+
+
+def receipt(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The platform's receipt has no id, so it is empty."""
     return {}
+
+
+def send(wechat: WeChat, item: Item) -> dict[str, Any]:
+    """Send one.
+
+    Raises:
+        Refused, Invalid: as ``request``.
+        WeChatError: the platform refused, or did not answer.
+    """
+    path, payload = request(item)
+    return receipt(wechat.call(path, payload))

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from bot.sandbox import menus, windows
+from bot.sandbox import api_notices, menus, windows
 from bot.sandbox.accounts import Account, get
 from bot.sandbox.pushes import push
 from bot.sandbox.state import Row
@@ -124,6 +124,17 @@ def say(world: World, app_id: str, open_id: str, text: str, menu_item: str | Non
     """Write a text; ``menu_item`` is the id of the message-menu item that was clicked."""
     more = {} if menu_item is None else {"bizmsgmenuid": menu_item}
     return message(world, app_id, open_id, "text", Content=text, **more)
+
+
+def allow(world: World, app_id: str, open_id: str, template_id: str, accept: bool = True) -> Result:
+    """Answer the question whether notices of a template are welcome: one more is, or none at all."""
+    account = get(world.store, app_id)
+    with world.store.writing():
+        api_notices.accept(world, account.id, open_id, template_id, 1 if accept else 0)
+    status = "accept" if accept else "reject"
+    answer = {"TemplateId": template_id, "SubscribeStatusString": status, "PopupScene": 2}
+    fields = _fields(world, account, open_id, "event") | {"Event": "subscribe_msg_popup_event"}
+    return _send(world, account, fields | {"SubscribeMsgPopupEvent": {"List": answer}})
 
 
 def tap(world: World, app_id: str, open_id: str, key: str, kind: str | None = None) -> Result:

@@ -147,9 +147,9 @@ def received(platform: Platform, words: Words) -> Answer:
 
 @_on("act")
 def act(platform: Platform, words: Words) -> Answer:
-    """``act``: follow, scan, say, message, event, tap, view, leave; the rest are its arguments."""
+    """``act``: follow, scan, say, message, event, tap, view, leave, allow; the rest are its arguments."""
     name = words.pop("act")
-    if name not in ("follow", "scan", "say", "message", "event", "tap", "view", "leave"):
+    if name not in ("follow", "scan", "say", "message", "event", "tap", "view", "leave", "allow"):
         raise ValueError(f"no act {name}")
     result: Answer = getattr(platform, name)(words.pop("app_id"), words.pop("open_id"), **words)
     return result

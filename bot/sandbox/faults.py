@@ -8,7 +8,7 @@ from bot.sandbox.state import Store
 
 # errcode: refuse with it; http_500, html: answer so; slow: answer after ``seconds``; timeout: no answer for
 # ``seconds``, then hang up; drop: hang up. finish_*: what happens to MASSSENDJOBFINISH; mass_errors: that
-# many followers of a job fail in delivery
+# many followers of a job fail in delivery; result_*: what a notice's result event says, by its name as path
 KINDS = {
     "errcode",
     "http_500",
@@ -20,10 +20,13 @@ KINDS = {
     "finish_duplicate",
     "finish_delay",
     "mass_errors",
+    "result_blocked",
+    "result_failed",
 }
 WORK_IS_DONE = {"slow", "drop"}  # unless said otherwise these strike after the work
 FINISH_KINDS = {"finish_lose", "finish_duplicate", "finish_delay"}
 FINISH_EVENT = "MASSSENDJOBFINISH"
+RESULT_KINDS = {"result_blocked", "result_failed"}
 
 
 @dataclass(frozen=True)

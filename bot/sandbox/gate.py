@@ -89,7 +89,7 @@ def handle(world: World, call: Call) -> Json | Raw:
         call.path,
         account.app_id if account else None,
         world.chance,
-        faults.KINDS - faults.FINISH_KINDS - {"mass_errors"},
+        faults.KINDS - faults.FINISH_KINDS - faults.RESULT_KINDS - {"mass_errors"},
     )
     if fault is None:
         return _answer(world, call, None)

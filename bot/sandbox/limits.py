@@ -97,6 +97,23 @@ DRAFT_ARTICLES = 8
 DRAFT_TITLE_CHARACTERS = 32
 DRAFT_CONTENT_CHARACTERS = 20_000
 
+# notices, 10.2: value prefix -> what it takes. Old names (first, keyword1) are not checked
+NOTICE_VALUES = {
+    "thing": r".{1,20}",
+    "letter": r"[A-Za-z]{1,32}",
+    "character_string": r"[!-~]{1,32}",
+    "number": r"-?\d{1,32}(\.\d+)?",
+    "symbol": r"[^\w\s]{1,5}",
+    "phone_number": r"[\d+\- ]{1,17}",
+    "car_number": r".{1,8}",
+    "phrase": r"[\u3400-\u9fff]{1,5}",
+    "name": r"[^\u3400-\u9fff]{1,20}|.{1,10}",
+    "amount": r"[¥￥$€£]?\d{1,10}(\.\d{1,2})?元?",
+    "time": r"[\d年月日:/.\-~ T]{4,50}",
+    "date": r"[\d年月日:/.\-~ T]{4,50}",
+}
+TEMPLATE_REPEAT_SECONDS = 600  # 10.1, client_msg_id
+
 # web authorisation, 11
 OAUTH_CODE_SECONDS = 300
 OAUTH_PER_MINUTE = 50_000

@@ -95,6 +95,10 @@ class Platform(World):
     def say(self, app_id: str, open_id: str, text: str, menu_item: str | None = None) -> Result:
         return acts.say(self, app_id, open_id, text, menu_item)
 
+    def allow(self, app_id: str, open_id: str, template_id: str, accept: bool = True) -> Result:
+        """Accept or reject notices of a template, as in an article or on a page, with its push."""
+        return acts.allow(self, app_id, open_id, template_id, accept)
+
     def message(self, app_id: str, open_id: str, kind: str, **fields: Any) -> Result:
         """A message of any kind with the platform's own element names."""
         return acts.message(self, app_id, open_id, kind, **fields)

@@ -12,6 +12,7 @@ MESSAGES = {
     40031: "invalid openid list",
     40032: "invalid openid list size",
     40033: "invalid charset",
+    40037: "invalid template_id",
     40125: "invalid appsecret",
     40130: "invalid openid list size, at least two openid",
     40152: "invalid tag id",

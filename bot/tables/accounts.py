@@ -56,6 +56,7 @@ media = sa.Table(
     # temporary material lives for 3 days on the platform and is uploaded again; null: permanent
     sa.Column("expires_at", UtcDateTime),
     sa.Column("archived_at", UtcDateTime),
+    sa.Column("article_url", sa.Text),  # of a picture that stands inside an article
     sa.UniqueConstraint("account_id", "sha256", "kind", "name"),
 )
 
@@ -65,6 +66,8 @@ articles = sa.Table(
     metadata,
     row_id(),
     account_id(),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("key", sa.Text),  # of one that was written inside a campaign: a hash of what it says
     sa.Column("document", Json, nullable=False),  # title, author, digest, html, cover, source_url
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("media_id", sa.Text),  # of the draft; gone once it was mass-sent
@@ -80,7 +83,22 @@ articles = sa.Table(
     sa.Column("published_at", UtcDateTime),
     sa.Column("archived_at", UtcDateTime),
     sa.CheckConstraint("status in ('draft', 'publishing', 'published', 'failed')", name="status"),
+    sa.UniqueConstraint("account_id", "key"),
     sa.Index("ix_articles_account", "account_id", "changed_at"),
+)
+
+# where the channel `webhook` of an account posts to, such as an SMS gateway
+outgoing = sa.Table(
+    "outgoing",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),  # sealed by bot.secrets
+    sa.Column("together", sa.Integer, nullable=False),  # messages a post: 1 to 100
+    sa.Column("open_id", sa.Boolean, nullable=False),  # whether it is told OpenIDs
+    sa.Column("fields", Json, nullable=False),  # names of the follower's fields it is told
+    sa.Column("changed_by", sa.Text, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),
 )
 
 # templates of template messages and subscription notices, as the platform lists them

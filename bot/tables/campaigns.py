@@ -105,6 +105,7 @@ deliveries = sa.Table(
     sa.Column("slot", sa.Text),  # reserved | spent: the truth behind the ledger
     sa.Column("month", sa.Text),
     sa.Column("errcode", sa.Integer),
+    sa.Column("result", sa.Text),  # of a notice, as the platform told it later: success, or why not
     sa.Column("at", UtcDateTime),  # of the last change of status
     sa.UniqueConstraint("run_id", "follower_id"),
     sa.CheckConstraint(

@@ -138,7 +138,7 @@ consents = sa.Table(
     sa.Column("changed_at", UtcDateTime, nullable=False),
 )
 
-# every accept, reject and send behind ``consents``: append-only
+# every accept, reject and send behind ``consents``: append-only, and its changes add up to the counter
 consent_entries = sa.Table(
     "consent_entries",
     metadata,
@@ -146,14 +146,27 @@ consent_entries = sa.Table(
     account_id(),
     sa.Column("follower_id", sa.ForeignKey("followers.id"), nullable=False),
     sa.Column("template_id", sa.Text, nullable=False),
-    sa.Column(
-        "change", sa.Integer, nullable=False
-    ),  # +1 accepted, -1 sent, 0 rejected: none is left
-    sa.Column("cause", sa.Text, nullable=False),  # popup | changed | sent | refused | import
+    sa.Column("change", sa.Integer, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),  # one of bot.consents.CAUSES
     sa.Column("delivery_id", sa.BigInteger),
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Column("source_key", sa.Text, unique=True),  # makes a repeated push the same entry
     sa.Index("ix_consent_entries_follower", "follower_id", "template_id", "id"),
+    sa.Index("ix_consent_entries_delivery", "delivery_id"),
+)
+
+# results of template messages as they were pushed, until their delivery is found: a result may overtake
+# the receipt of its own call
+notice_results = sa.Table(
+    "notice_results",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("follower_id", sa.ForeignKey("followers.id"), nullable=False),
+    sa.Column("msg_id", sa.Text, nullable=False),
+    sa.Column("result", sa.Text, nullable=False),  # success, or why not in the platform's words
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("account_id", "msg_id"),
 )
 
 follower_syncs = sa.Table(

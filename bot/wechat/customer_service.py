@@ -7,6 +7,8 @@ from bot.errors import Refused
 from bot.wechat.client import WeChat
 from bot.wechat.contents import customer_service_json
 
+SEND = "/cgi-bin/message/custom/send"
+
 
 def send(wechat: WeChat, open_id: str, content: Mapping[str, Any]) -> None:
     """Send one message. The platform gives no id and knows no idempotency key: without an answer never repeat it.
@@ -18,8 +20,16 @@ def send(wechat: WeChat, open_id: str, content: Mapping[str, Any]) -> None:
         Invalid: the content cannot be sent so.
         Refused: no OpenID.
     """
+    wechat.call(SEND, payload(open_id, content))
+
+
+def payload(open_id: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What is posted.
+
+    Raises:
+        Invalid: the content cannot be sent so.
+        Refused: no OpenID.
+    """
     if not open_id.strip():
         raise Refused("a customer-service message needs an OpenID")
-    wechat.call(
-        "/cgi-bin/message/custom/send", {"touser": open_id, **customer_service_json(content)}
-    )
+    return {"touser": open_id, **customer_service_json(content)}

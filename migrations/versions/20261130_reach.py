@@ -85,6 +85,8 @@ def upgrade() -> None:
         sa.Column(
             "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=True),
         sa.Column(
             "document",
             sa.JSON(none_as_null=True).with_variant(
@@ -113,8 +115,27 @@ def upgrade() -> None:
             ["account_id"], ["accounts.id"], name=op.f("fk_articles_account_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_articles")),
+        sa.UniqueConstraint("account_id", "key", name=op.f("uq_articles_account_id_key")),
     )
     op.create_index("ix_articles_account", "articles", ["account_id", "changed_at"], unique=False)
+    op.create_table(
+        "segment_sizes",
+        sa.Column(
+            "segment_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_segment_sizes_account_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["segment_id"], ["segments.id"], name=op.f("fk_segment_sizes_segment_id")
+        ),
+        sa.PrimaryKeyConstraint("segment_id", "day", name=op.f("pk_segment_sizes")),
+    )
     op.create_table(
         "audience_sets",
         sa.Column(
@@ -266,6 +287,68 @@ def upgrade() -> None:
         ["follower_id", "template_id", "id"],
         unique=False,
     )
+    op.create_index(
+        "ix_consent_entries_delivery", "consent_entries", ["delivery_id"], unique=False
+    )
+    # what was counted before there were entries
+    op.execute(
+        "INSERT INTO consent_entries (account_id, follower_id, template_id, change, cause, at)"
+        " SELECT account_id, follower_id, template_id, accepted, 'opening', changed_at FROM consents"
+        " WHERE accepted > 0"
+    )
+    op.create_table(
+        "notice_results",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "follower_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("msg_id", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_notice_results_account_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["follower_id"], ["followers.id"], name=op.f("fk_notice_results_follower_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_results")),
+        sa.UniqueConstraint(
+            "account_id", "msg_id", name=op.f("uq_notice_results_account_id_msg_id")
+        ),
+    )
+    op.create_table(
+        "outgoing",
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("together", sa.Integer(), nullable=False),
+        sa.Column("open_id", sa.Boolean(), nullable=False),
+        sa.Column(
+            "fields",
+            sa.JSON(none_as_null=True).with_variant(
+                postgresql.JSONB(none_as_null=True), "postgresql"
+            ),
+            nullable=False,
+        ),
+        sa.Column("changed_by", sa.Text(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_outgoing_account_id")
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_outgoing")),
+    )
+    op.add_column("deliveries", sa.Column("result", sa.Text(), nullable=True))
+    op.add_column("media", sa.Column("article_url", sa.Text(), nullable=True))
     op.create_table(
         "plans",
         sa.Column(
@@ -503,6 +586,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("segment_sizes")
+    op.drop_column("media", "article_url")
+    op.drop_column("deliveries", "result")
+    op.drop_table("outgoing")
+    op.drop_table("notice_results")
+    op.drop_index("ix_consent_entries_delivery", table_name="consent_entries")
     op.drop_column("media", "archived_at")
     op.drop_column("media", "expires_at")
     op.drop_column("media", "created_by")
