@@ -70,6 +70,9 @@ class Look:
     now: datetime
     fresh: bool = False
     found: dict[str, Counted] = field(default_factory=dict)
+    believe: timedelta | None = (
+        None  # sets of this age are believed, however quickly they are counted
+    )
 
     def people(self, where: Where) -> BitMap:
         """Whom a segment's tree selects.
@@ -79,6 +82,19 @@ class Look:
             Refused: it names a segment that does not exist, or segments name each other in a circle.
         """
         return _tree(self, where, ())
+
+    def known(self, where: Where) -> BitMap | None:
+        """The same when every set it takes was counted already; None: it would have to be counted.
+
+        Raises:
+            Invalid, Refused: as above.
+        """
+        wanted = _all_leaves(self, where, ())
+        missing = {key_of(leaf): leaf for leaf in wanted if key_of(leaf) not in self.found}
+        self.found.update(_stored(self, missing))
+        if not missing.keys() <= self.found.keys():
+            return None
+        return self.people(where)
 
     def everybody(self) -> BitMap:
         """All subscribed followers."""
@@ -93,11 +109,20 @@ class Look:
         by_key = {key_of(leaf): leaf for leaf in wanted}
         missing = {key: leaf for key, leaf in by_key.items() if key not in self.found}
         if missing and not self.fresh:
-            self.found.update(_stored(self.session, self.account_id, missing, self.now))
+            self.found.update(_stored(self, missing))
         for key, leaf in missing.items():
             if key not in self.found:
                 self.found.update(_count(self, leaf))
         return [self.found[key_of(leaf)].people for leaf in wanted]
+
+    def ready(self, wanted: Sequence[Leaf]) -> list[BitMap | None]:
+        """Those sets that were counted already; None for the others."""
+        by_key = {key_of(leaf): leaf for leaf in wanted}
+        missing = {key: leaf for key, leaf in by_key.items() if key not in self.found}
+        if not self.fresh:
+            self.found.update(_stored(self, missing))
+        counted = [self.found.get(key_of(leaf)) for leaf in wanted]
+        return [None if one is None else one.people for one in counted]
 
     @property
     def counted_at(self) -> datetime:
@@ -271,17 +296,19 @@ def believed(seconds: float) -> timedelta:
     return min(BELIEVED_AT_MOST, max(BELIEVED_AT_LEAST, timedelta(seconds=BELIEVED * seconds)))
 
 
-def _stored(
-    session: Session, account_id: int, wanted: Mapping[str, Leaf], now: datetime
-) -> dict[str, Counted]:
-    rows = session.execute(
+def _stored(look: Look, wanted: Mapping[str, Leaf]) -> dict[str, Counted]:
+    if not wanted:
+        return {}
+    rows = look.session.execute(
         sa.select(
             audience_sets.c.key,
             audience_sets.c.people,
             audience_sets.c.counted_at,
             audience_sets.c.used_at,
             audience_sets.c.seconds,
-        ).where(audience_sets.c.account_id == account_id, audience_sets.c.key.in_(list(wanted)))
+        ).where(
+            audience_sets.c.account_id == look.account_id, audience_sets.c.key.in_(list(wanted))
+        )
     )
     return {
         row.key: Counted(
@@ -293,7 +320,7 @@ def _stored(
         )
         for row in rows
         # a clock that was set back makes sets of the future: those are not believed
-        if timedelta(0) <= now - row.counted_at <= believed(row.seconds)
+        if timedelta(0) <= look.now - row.counted_at <= (look.believe or believed(row.seconds))
     }
 
 
@@ -345,11 +372,29 @@ def _combine(look: Look, where: Where, inside: tuple[str, ...]) -> BitMap:
 
 
 def _of_segment(look: Look, name: str, inside: tuple[str, ...]) -> BitMap:
+    _check_ring(name, inside)
+    where = segments.get(look.session, look.account_id, name).where
+    return _tree(look, where, (*inside, name))
+
+
+def _check_ring(name: str, inside: tuple[str, ...]) -> None:
     if name in inside:
         ring = " → ".join([*inside[inside.index(name) :], name])
         raise Refused(f"segments name each other in a circle: {ring}")
-    where = segments.get(look.session, look.account_id, name).where
-    return _tree(look, where, (*inside, name))
+
+
+def _all_leaves(look: Look, where: Where, inside: tuple[str, ...]) -> list[Leaf]:
+    """The leaves of a tree and of the segments it names."""
+    wrong = segments.problems(where) if not inside else []
+    if wrong:
+        raise Invalid(*wrong[0])
+    found = [SUBSCRIBED, *leaves_of(where)]
+    for kind, name, _place in segments.names(where):
+        if kind == "segment":
+            _check_ring(name, inside)
+            of_segment = segments.get(look.session, look.account_id, name).where
+            found += _all_leaves(look, of_segment, (*inside, name))
+    return found
 
 
 def _preload(look: Look, where: Where) -> None:
@@ -357,7 +402,7 @@ def _preload(look: Look, where: Where) -> None:
     leaves = [SUBSCRIBED, *leaves_of(where)]
     missing = {key_of(leaf): leaf for leaf in leaves if key_of(leaf) not in look.found}
     if missing and not look.fresh:
-        look.found.update(_stored(look.session, look.account_id, missing, look.now))
+        look.found.update(_stored(look, missing))
 
 
 def _rewritten(member: Any, parsed: Any) -> Where | None:

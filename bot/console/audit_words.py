@@ -25,6 +25,7 @@ THINGS = {
     "rulebook": _l("规则集"),
     "rules": _l("规则"),
     "scene": _l("渠道二维码"),
+    "segment": _l("人群"),
     "tag": _l("标签"),
     "token": _l("API 密钥"),
     "unmatched": _l("未匹配消息"),

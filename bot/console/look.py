@@ -36,6 +36,7 @@ ACCOUNT_PAGES: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
         (
             Entry("followers_list", _l("粉丝"), "people"),
             Entry("tags_list", _l("标签"), "tags"),
+            Entry("segments_list", _l("人群"), "funnel"),
             Entry("scenes_list", _l("渠道二维码"), "qr-code"),
         ),
     ),

@@ -17,6 +17,16 @@ segments = sa.Table(
     sa.UniqueConstraint("account_id", "name"),
 )
 
+# how large a segment was at the end of a day of Shanghai
+segment_sizes = sa.Table(
+    "segment_sizes",
+    metadata,
+    sa.Column("segment_id", sa.ForeignKey("segments.id"), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    account_id(),
+    sa.Column("size", sa.Integer, nullable=False),
+)
+
 # who a filter selected at a moment, as a roaring bitmap of follower ids: for counts while somebody builds a
 # segment. May be lost at any time; who gets a message is always asked of the tables themselves.
 audience_sets = sa.Table(

@@ -19,6 +19,7 @@ from bot.tables.followers import followers
 
 NAME = "field"
 LABEL = {"zh": "字段", "en": "Field"}
+ALTERNATIVES = (("is",), ("in",), ("gte", "lte"), ("missing",))
 
 
 def _path_safe(name: str) -> str:

@@ -12,6 +12,7 @@ from bot.tables.followers import followers
 
 NAME = "last_active"
 LABEL = {"zh": "最近活跃", "en": "Last active"}
+ALTERNATIVES = (("within_days",), ("not_within_days",))
 
 
 class Params(Base):

@@ -15,6 +15,7 @@ from bot.tables.followers import followers
 
 NAME = "scene"
 LABEL = {"zh": "渠道二维码", "en": "QR scene"}
+ALTERNATIVES = (("first",), ("last",), ("ever",))
 
 
 class Params(Base):

@@ -13,6 +13,7 @@ from bot.tables.followers import follower_tags, followers, tags
 
 NAME = "tag"
 LABEL = {"zh": "标签", "en": "Tag"}
+ALTERNATIVES = (("has",), ("any",), ("lacks",))
 
 
 class Params(Base):
