@@ -18,6 +18,7 @@ FOLDERS = {
     "bot.channels": "qunfen.channels",
     "bot.audiences.filters": "qunfen.filters",
     "bot.reports": "qunfen.reports",
+    "bot.checks": "qunfen.checks",
 }
 
 
