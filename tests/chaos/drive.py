@@ -17,6 +17,7 @@ from bot.tables.jobs import jobs
 from bot.tables.outbox import outbox
 from tests.chaos import setting as settings
 from tests.chaos.crowd import Crowd, open_windows
+from tests.chaos.machines import Machines
 from tests.chaos.processes import Product, Sandbox, free_port, pause, until
 from tests.chaos.setting import CAMPAIGNS, Setting
 from tests.chaos.trouble import Trouble
@@ -46,10 +47,15 @@ class Size:
 
 SHORT = Size(kills=6, followers=3_000, writers=120, life=6.0, patience=6.0)
 LONG = Size(kills=36, followers=25_000, writers=900, life=12.0, patience=16.0)
+MANY_SHORT = Size(kills=14, followers=3_000, writers=120, life=6.0, patience=8.0)
+MANY = Size(kills=50, followers=20_000, writers=900, life=10.0, patience=16.0)
 
 
-def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
-    """Everything, in ``folder``; both processes are stopped when it ends, however it ends."""
+def run(size: Size, seed: int, folder: Path, say: Say, *, many: bool = False) -> Found:
+    """Everything, in ``folder``: one process on SQLite, or ``many`` on PostgreSQL and Redis.
+
+    What was started is stopped when it ends, however it ends.
+    """
     chance = random.Random(seed)
     found = Found()
     began = clock.tick_seconds()
@@ -60,14 +66,25 @@ def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
     with ExitStack() as ends:
         sandbox = Sandbox(folder)
         ends.callback(sandbox.stop)
-        port = free_port(random.Random())
-        url = f"http://127.0.0.1:{port}"
-        product = Product(folder, port, BEGIN, settings.config_of(folder, url), sandbox.control)
+        product: Product | Machines
+        if many:
+            product = Machines(folder, random.Random(), BEGIN, sandbox.control)
+        else:
+            product = Product(folder, free_port(random.Random()), BEGIN, sandbox.control)
         ends.callback(product.close)
+        environ = settings.config_of(product.settings(), product.url)
         setting = settings.make(
-            folder, url, sandbox.url, sandbox.control, size.followers, chance, product.now()
+            folder,
+            environ,
+            product.url,
+            sandbox.url,
+            sandbox.control,
+            size.followers,
+            chance,
+            product.now(),
         )
         ends.callback(setting.rt.close)
+        product.ready(environ, setting.rt.engine)
         product.start()
         open_windows(setting, sandbox.new_control, size.writers)
         crowd = Crowd(setting, sandbox.new_control, seed)
@@ -83,6 +100,8 @@ def run(size: Size, seed: int, folder: Path, say: Say) -> Found:
         until(lambda: _progress(setting) is None, SETTLE_SECONDS)
         product.kill()
         found.count("kills", size.kills + rounds + 1)
+        for struck, number in sorted(Counter(getattr(product, "struck", [])).items()):
+            found.count(f"  struck {struck}", number)
         for phase, number in phases.most_common():
             found.count(f"  killed while {phase}", number)
         for name, number in sorted(trouble.armed.items()):
@@ -98,7 +117,7 @@ def _kill_often(
     size: Size,
     chance: random.Random,
     setting: Setting,
-    product: Product,
+    product: Product | Machines,
     trouble: Trouble,
     say: Say,
 ) -> Counter[str]:
@@ -118,6 +137,12 @@ def _kill_often(
             pause(chance.choice((0.0, 0.3, 0.5)) * size.life)
             until(lambda: wanted in _phases(setting), size.life / 2, every=0.02)  # noqa: B023
             pause(chance.choice((0.0, chance.uniform(0.0, 0.2), chance.uniform(0.0, 2.0))))
+        during = _phases(setting) or {"nothing was under way"}
+        struck = product.strike(chance)
+        if struck is not None:
+            phases.update(during)
+            say(f"kill {kill + 1}: {struck} while {', '.join(sorted(during))}")
+            continue
         product.kill()
         during = _phases(setting) or {"nothing was under way"}
         phases.update(during)
@@ -133,7 +158,7 @@ def _kill_often(
     return phases
 
 
-def _let_it_end(size: Size, setting: Setting, product: Product, say: Say) -> int:
+def _let_it_end(size: Size, setting: Setting, product: Product | Machines, say: Say) -> int:
     """Wait until nothing is open. When nothing moves, time passes while the product is off; how often."""
     for round_number in range(MOST_ROUNDS):
         before = _progress(setting)
@@ -149,7 +174,7 @@ def _let_it_end(size: Size, setting: Setting, product: Product, say: Say) -> int
         product.kill()
         outage = max(
             min(LEAST_OUTAGE * 4.0**round_number, LONGEST_OUTAGE),
-            _until_tomorrow(setting, product),
+            _until_next(setting, product),
         )
         say(f"nothing moves ({now}): off for {outage:.0f} s")
         product.outage(outage)
@@ -157,7 +182,7 @@ def _let_it_end(size: Size, setting: Setting, product: Product, say: Say) -> int
     return MOST_ROUNDS
 
 
-def _until_tomorrow(setting: Setting, product: Product) -> float:
+def _until_tomorrow(setting: Setting, product: Product | Machines) -> float:
     """Seconds until a mass call that the platform refuses for today may be made; 0 when none waits."""
     with db.reading(setting.rt.engine) as session:
         moment = session.execute(
@@ -166,6 +191,15 @@ def _until_tomorrow(setting: Setting, product: Product) -> float:
                 outbox.c.channel == "mass",
                 outbox.c.not_before > product.now() + timedelta(hours=1),
             )
+        ).scalar()
+    return 0.0 if moment is None else (moment - product.now()).total_seconds() + 1
+
+
+def _until_next(setting: Setting, product: Product | Machines) -> float:
+    """Seconds until all that waits may be called again; 0 when nothing waits."""
+    with db.reading(setting.rt.engine) as session:
+        moment = session.execute(
+            sa.select(sa.func.max(outbox.c.not_before)).where(outbox.c.status == "waiting")
         ).scalar()
     return 0.0 if moment is None else (moment - product.now()).total_seconds() + 1
 

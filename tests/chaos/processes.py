@@ -1,4 +1,4 @@
-"""The two processes and the clock they share. Everything that was started here is ended here."""
+"""The platform, the product in one process, and the clock they share. What was started here is ended here."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from bot import clock
+from bot import clock, db
 from bot.demo.load import Control, http_control
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,14 +85,13 @@ class Sandbox:
 
 
 class Product:
-    """What is killed. ``now`` is the time of both processes, which an outage moves on."""
+    """The one process, on SQLite. ``now`` is the time of both processes, which an outage moves on."""
 
-    def __init__(
-        self, folder: Path, port: int, begin: datetime, environ: dict[str, str], control: Control
-    ) -> None:
+    def __init__(self, folder: Path, port: int, begin: datetime, control: Control) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._folder = folder
         self._port = port
-        self._environ = {**os.environ, **environ}
+        self._environ: dict[str, str] = {}
         self._control = control
         self._log_file = folder / "product.log"
         self._log = self._log_file.open("ab")
@@ -100,6 +99,17 @@ class Product:
         self._clock = clock.Clock()
         self._clock.move_to(begin)
         control("clock", {"now": begin.isoformat(), "frozen": False})
+
+    def settings(self) -> dict[str, str]:
+        return {"QUNFEN_DATABASE_URL": f"sqlite:///{self._folder / 'product.db'}"}
+
+    def ready(self, environ: dict[str, str], engine: db.Engine) -> None:
+        """Called once there are tables."""
+        self._environ = {**os.environ, **environ}
+
+    def strike(self, chance: random.Random) -> str | None:
+        """There is but one part: everything is to be killed."""
+        return None
 
     def now(self) -> datetime:
         return self._clock()

@@ -86,10 +86,10 @@ class Setting:
     account_id: int
 
 
-def config_of(folder: Path, url: str) -> dict[str, str]:
-    """The product's settings."""
+def config_of(settings: Mapping[str, str], url: str) -> dict[str, str]:
+    """The product's settings: where it keeps things, and what is the same everywhere."""
     return {
-        "QUNFEN_DATABASE_URL": f"sqlite:///{folder / 'product.db'}",
+        **settings,
         "QUNFEN_SECRET_KEY": SECRET_KEY,
         "QUNFEN_BASE_URL": url,
         "QUNFEN_PUSH_MAX_AGE": "3600",
@@ -98,6 +98,7 @@ def config_of(folder: Path, url: str) -> dict[str, str]:
 
 def make(
     folder: Path,
+    environ: Mapping[str, str],
     url: str,
     sandbox_url: str,
     control: Control,
@@ -106,7 +107,7 @@ def make(
     now: datetime,
 ) -> Setting:
     """Make everything but the campaigns; ``count`` followers, on both sides."""
-    config: Config = load_config(config_of(folder, url), dotenv=None)
+    config: Config = load_config(environ, dotenv=None)
     rt = build(config)
     migrate.upgrade(rt.engine)
     names = [factories.open_id(number) for number in range(1, count + 1)]
