@@ -1,32 +1,51 @@
-"""The audience of a campaign, page by page, with all that deciding about each follower needs. Only reads."""
+"""The audience of a run, page by page, with all that deciding about each follower needs. Only reads.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+``read_plan`` reads once what is the same for everybody; ``next_page`` reads the next few thousand followers.
+A follow-up (a run with a parent) takes its audience from whom the runs before it reached.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from bot import consents as consent_rows
+from bot import content as contents
 from bot import registry
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import budget
+from bot.campaigns import budget, caps, experiment, holds
+from bot.campaigns.caps import Caps
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.reach import Candidate, Choice, Policy, choose
 from bot.clock import month_of
 from bot.db import Session
 from bot.followers import LONG_WINDOWS
-from bot.tables.campaigns import deliveries, mass_ledger
+from bot.tables.campaigns import campaign_runs, deliveries, mass_ledger
+from bot.tables.events import events
 from bot.tables.followers import followers, reply_windows
+from bot.tables.tracking import clicks, links
 
 PAGE = 5000  # followers read and decided at once
 MASS = "mass"
-COUNTS_FOR_CAP = ("planned", "sent", "unknown")
+REST_WAVE = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """How people are divided: always the same for a person (``experiment.py``)."""
+
+    person: str  # seed of the account-wide holdout
+    holdout: str
+    variant: str
+    pace: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything deciding needs, read once a page."""
+    """Everything deciding needs, read once for many pages."""
 
     account: Account
     campaign: Campaign
@@ -35,6 +54,14 @@ class Plan:
     channels: Sequence[Any]
     now: datetime
     month: str
+    groups: Sequence[tuple[str | None, sa.ColumnElement[bool]]] = ()
+    number: int = 1  # the round
+    chain: Sequence[int] = ()  # runs before a follow-up, the first one first
+    contents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    templates: Sequence[str] = ()
+    caps: Caps = field(default_factory=lambda: Caps(0))
+    held: Callable[[int], int] | None = None
+    split: Split = Split("", "", "", "")
 
     @property
     def by_slots(self) -> bool:
@@ -46,7 +73,17 @@ class Plan:
     def to_all_at_once(self) -> bool:
         """A subscription account's mass: one call to everybody or a tag, which nobody can be left out of."""
         allowed = budget.allowance(self.account.kind, self.account.verified)
-        return MASS in self.campaign.channels and allowed is not None and not allowed.by_open_id
+        names = [channel.NAME for channel in self.channels]
+        return MASS in names and allowed is not None and not allowed.by_open_id
+
+    @property
+    def holdout(self) -> tuple[float, float]:
+        """Shares left out: account-wide and of this campaign. None in a follow-up: they got nothing before it."""
+        if self.number > 1 or self.to_all_at_once:
+            return 0.0, 0.0
+        # what people asked for is not withheld from them for the sake of a measurement
+        marketing = self.campaign.message_class == "marketing"
+        return self.account.limits.holdout if marketing else 0.0, self.campaign.holdout or 0.0
 
 
 def read_plan(
@@ -55,55 +92,195 @@ def read_plan(
     campaign: Campaign,
     content: Mapping[str, Any],
     now: datetime,
+    run: Any | None = None,
 ) -> Plan:
-    where = segments.get(session, account.id, campaign.segment).where
+    """What is the same for the whole audience. ``run``: the run that is planned; None: a forecast of the first round.
+
+    Raises:
+        Refused: a segment does not exist.
+    """
     known = registry.members("bot.channels")
-    return Plan(
+    number = run.round if run is not None else 1
+    names = campaign.channels_of(number)
+    said = {name: campaign.content_for(name, None, number) for name in names}
+    month = run.month if run is not None and run.month else month_of(now)
+    seed = f"{account.slug}:{campaign.name}"
+    plan = Plan(
         account=account,
         campaign=campaign,
         content=content,
-        audience=segments.clause(session, account.id, where, now),
-        channels=[known[name] for name in campaign.channels],
+        audience=sa.true(),
+        channels=[known[name] for name in names],
         now=now,
-        month=month_of(now),
+        month=month,
+        number=number,
+        contents=said,
+        templates=_templates(campaign, said),
+        caps=caps.read(session, account, campaign.message_class, names),
+        split=Split(
+            f"holdout:{account.slug}", f"holdout:{seed}", f"variant:{seed}", f"pace:{seed}"
+        ),
     )
+    if run is not None and run.parent_id is not None:
+        chain = chain_of(session, run)
+        audience = follow_up_audience(account.id, campaign, chain, number)
+        plan = replace(plan, audience=audience, chain=[one.id for one in chain])
+    else:
+        groups = [
+            (name, segments.clause(session, account.id, _where(session, account.id, segment), now))
+            for name, segment in campaign.group_segments()
+        ]
+        plan = replace(plan, audience=sa.or_(*(clause for _name, clause in groups)), groups=groups)
+    if MASS in names and plan.by_slots:
+        found = holds.holds(session, account.id, month, now, excluding=campaign.id)
+        if any(hold.protected and hold.people for hold in found):
+            plan = replace(plan, held=holds.protected_counts(found))
+    return plan
 
 
 def next_page(session: Session, plan: Plan, after: int, last: int) -> list[Candidate]:
     """The next page of the audience, by follower id: an OFFSET would read everything before it again."""
-    rows = session.execute(
-        sa.select(followers.c.id, followers.c.opted_out_at)
+    rows = session.execute(_page(plan), {"after": after, "last": last, "page": PAGE}).all()
+    if not rows:
+        return []
+    first, end = rows[0][0], rows[-1][0]
+    windows = _windows(session, plan, first, end)
+    taken = _taken(session, plan, first, end)
+    recent = caps.recent(session, plan.caps, first, end, plan.now)
+    permitted = _permitted(session, plan, first, end)
+    groups = _groups_before(session, plan, first, end) if plan.chain else {}
+    names = [name for name, _clause in plan.groups]
+    whole, own = plan.holdout
+    held = plan.held
+    nothing: dict[str, int] = {}
+    found = []
+    for follower_id, opted_out, person, place in rows:
+        found.append(
+            Candidate(
+                follower_id,
+                True,
+                opted_out,
+                windows.get(follower_id, ()),
+                budget.left(*taken[follower_id]) if follower_id in taken else budget.left(0, 0),
+                (whole > 0 and experiment.in_holdout(plan.split.person, person, whole))
+                or (own > 0 and experiment.in_holdout(plan.split.holdout, person, own)),
+                permitted.get(follower_id, nothing),
+                held(follower_id) if held is not None else 0,
+                recent.get(follower_id, nothing),
+                names[place] if place is not None else groups.get(follower_id),
+                person,
+            )
+        )
+    return found
+
+
+def decide(plan: Plan, candidate: Candidate) -> Choice:
+    """The channel or the reason of one follower."""
+    if plan.to_all_at_once:
+        # Nobody can be left out of such a call, so the truth is that all of them get it.
+        return Choice(channel=MASS)
+    return choose(
+        candidate, plan.channels, Policy(plan.caps.limits), plan.content, plan.now, plan.contents
+    )
+
+
+def chain_of(session: Session, run: Any) -> list[Any]:
+    """The runs before a follow-up, the first one first."""
+    found: list[Any] = []
+    parent_id = run.parent_id
+    while parent_id is not None and len(found) < 100:
+        row = session.execute(
+            sa.select(
+                campaign_runs.c.id, campaign_runs.c.parent_id, campaign_runs.c.created_at
+            ).where(campaign_runs.c.id == parent_id)
+        ).one()
+        found.insert(0, row)
+        parent_id = row.parent_id
+    return found
+
+
+def follow_up_audience(
+    account_id: int, campaign: Campaign, chain: Sequence[Any], number: int
+) -> sa.ColumnElement[bool]:
+    """Whom the runs of the chain reached and did not move, as a condition on followers.
+
+    ``not_clicked``: no clean click on a link of the campaign since the first of them began; ``not_converted``:
+    the goal was not reached since then, which for a goal of clicks is the same.
+    """
+    began = chain[0].created_at
+    reached = sa.exists().where(
+        deliveries.c.run_id.in_([one.id for one in chain]),
+        deliveries.c.follower_id == followers.c.id,
+        deliveries.c.status == "sent",
+    )
+    step = (campaign.follow_ups or ())[number - 2]
+    goal = campaign.goal or {}
+    if step["to"] == "not_converted" and goal.get("metric") == "event":
+        moved: sa.ColumnElement[bool] = sa.exists().where(
+            events.c.follower_id == followers.c.id,
+            events.c.account_id == account_id,
+            events.c.kind == goal["event"],
+            events.c.at >= began,
+        )
+    else:
+        of_campaign = sa.select(links.c.id).where(links.c.campaign_id == campaign.id)
+        moved = followers.c.id.in_(
+            sa.select(clicks.c.follower_id).where(
+                clicks.c.link_id.in_(of_campaign),
+                clicks.c.clean,
+                clicks.c.follower_id.is_not(None),
+                clicks.c.at >= began,
+            )
+        )
+    return sa.and_(
+        followers.c.account_id == account_id,
+        followers.c.subscribed.is_(sa.true()),
+        reached,
+        sa.not_(moved),
+    )
+
+
+def _where(session: Session, account_id: int, segment: str) -> Mapping[str, Any]:
+    return segments.get(session, account_id, segment).where
+
+
+def _templates(campaign: Campaign, said: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Templates of the notices a run sends where an accept is needed: the campaign's and its variants'."""
+    found = [contents.template_of(said[name]) for name in said if name == contents.SUBSCRIPTION]
+    return list(dict.fromkeys(found))
+
+
+def _page(plan: Plan) -> sa.Select[Any]:
+    splits = any(plan.holdout) or plan.campaign.experiment or plan.campaign.pace
+    person = (
+        sa.func.coalesce(followers.c.union_id, followers.c.open_id) if splits else sa.literal("")
+    )
+    place: sa.ColumnElement[Any] = sa.null()
+    if len(plan.groups) == 1:
+        place = sa.literal(0)
+    elif plan.groups:
+        # the last one needs no question: who is in none of them was not selected
+        asked = [(clause, position) for position, (_name, clause) in enumerate(plan.groups[:-1])]
+        place = sa.case(*asked, else_=len(plan.groups) - 1)
+    return (
+        sa.select(
+            followers.c.id, followers.c.opted_out_at.is_not(None), person.label("person"), place
+        )
         .where(
             followers.c.account_id == plan.account.id,
-            followers.c.id > after,
-            followers.c.id <= last,
+            followers.c.id > sa.bindparam("after"),
+            followers.c.id <= sa.bindparam("last"),
             plan.audience,
         )
         .order_by(followers.c.id)
-        .limit(PAGE)
-    ).all()
-    if not rows:
-        return []
-    first, end = rows[0].id, rows[-1].id
-    windows = _windows(session, plan, first, end)
-    taken = _taken(session, plan, first, end)
-    recent = _recent(session, plan, first, end)
-    return [
-        Candidate(
-            row.id,
-            opted_out=row.opted_out_at is not None,
-            windows=windows.get(row.id, ()),
-            slots_left=budget.left(*taken.get(row.id, (0, 0))),
-            recent_campaigns=recent.get(row.id, 0),
-        )
-        for row in rows
-    ]
+        .limit(sa.bindparam("page"))
+    )
 
 
 def _windows(
     session: Session, plan: Plan, first: int, last: int
 ) -> dict[int, tuple[tuple[str, datetime, int], ...]]:
-    if "customer_service" not in plan.campaign.channels:
+    if not any(channel.NAME == contents.CUSTOMER_SERVICE for channel in plan.channels):
         return {}
     rows = session.execute(
         sa.select(
@@ -120,14 +297,13 @@ def _windows(
         )
     )
     found: dict[int, tuple[tuple[str, datetime, int], ...]] = {}
-    for row in rows:
-        window = (row.opened_by, row.expires_at, row.left)
-        found[row.follower_id] = (*found.get(row.follower_id, ()), window)
+    for follower_id, *window in rows:
+        found[follower_id] = (*found.get(follower_id, ()), tuple(window))
     return found
 
 
 def _taken(session: Session, plan: Plan, first: int, last: int) -> dict[int, tuple[int, int]]:
-    if MASS not in plan.campaign.channels or not plan.by_slots:
+    if not plan.by_slots or not any(channel.NAME == MASS for channel in plan.channels):
         return {}
     rows = session.execute(
         sa.select(mass_ledger.c.follower_id, mass_ledger.c.reserved, mass_ledger.c.spent).where(
@@ -136,29 +312,27 @@ def _taken(session: Session, plan: Plan, first: int, last: int) -> dict[int, tup
             mass_ledger.c.account_id == plan.account.id,
         )
     )
-    return {row.follower_id: (row.reserved, row.spent) for row in rows}
+    return {follower_id: (reserved, spent) for follower_id, reserved, spent in rows}
 
 
-def _recent(session: Session, plan: Plan, first: int, last: int) -> dict[int, int]:
-    limits = plan.account.limits
-    if limits.cap_messages is None:
-        return {}
+def _permitted(session: Session, plan: Plan, first: int, last: int) -> dict[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = {}
+    for template in plan.templates:
+        for follower_id, left in consent_rows.left(
+            session, plan.account.id, template, first, last
+        ).items():
+            found.setdefault(follower_id, {})[template] = left
+    return found
+
+
+def _groups_before(session: Session, plan: Plan, first: int, last: int) -> dict[int, str | None]:
+    """The group each follower had in the runs before a follow-up: it is counted there again."""
     rows = session.execute(
-        sa.select(deliveries.c.follower_id, sa.func.count())
+        sa.select(deliveries.c.follower_id, sa.func.max(deliveries.c.group))
         .where(
+            deliveries.c.run_id.in_(list(plan.chain)),
             deliveries.c.follower_id.between(first, last),
-            deliveries.c.account_id == plan.account.id,
-            deliveries.c.status.in_(COUNTS_FOR_CAP),
-            deliveries.c.at > plan.now - timedelta(days=limits.cap_days or 1),
         )
         .group_by(deliveries.c.follower_id)
     )
     return {row[0]: row[1] for row in rows}
-
-
-def decide(plan: Plan, candidate: Candidate) -> Choice:
-    if plan.to_all_at_once:
-        # Nobody can be left out of such a call, so the truth is that all of them get it.
-        return Choice(channel=MASS)
-    policy = Policy(cap=plan.account.limits.cap_messages)
-    return choose(candidate, plan.channels, policy, plan.content, plan.now)

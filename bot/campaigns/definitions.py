@@ -73,6 +73,13 @@ class Campaign:
             return ((None, self.segment),)
         return tuple((group["name"], group["segment"]) for group in self.groups)
 
+    def channels_of(self, number: int) -> tuple[str, ...]:
+        """The channels of a run of this round: from 2 on those of its follow-up."""
+        steps = self.follow_ups or ()
+        if 2 <= number <= len(steps) + 1:
+            return tuple(steps[number - 2]["channels"])
+        return tuple(self.channels)
+
     def experiment_channels(self) -> tuple[str, ...]:
         """The channels whose deliveries get a variant."""
         return experiment_channels(self.channels, self.contents, self.experiment)

@@ -5,16 +5,19 @@ taken by a run, ``spent`` was submitted to the platform; ``external`` is the par
 from outside our own deliveries. What may be left at all is ``budget.py``.
 """
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from bot import db
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.db import Session
-from bot.sql import among
+from bot.prepared import Prepared
+from bot.sql import numbers
 from bot.tables.campaigns import deliveries, mass_ledger
 from bot.tables.followers import followers
 from bot.tables.jobs import kept
@@ -53,28 +56,39 @@ def reserve(
     """
     if not follower_ids:
         return set()
+    given = {"ids": json.dumps(sorted(follower_ids)), "account": account_id, "slots_month": month}
+    return {row[0] for row in _RESERVE.rows(session, given)}
+
+
+def _reserve(dialect: str) -> Any:
     chosen = (
         sa.select(
             followers.c.id,
-            sa.literal(month),
+            sa.bindparam("slots_month", type_=sa.Text),
             followers.c.account_id,
-            sa.literal(1),
-            sa.literal(0),
-            sa.literal(0),
+            sa.literal_column("1"),
+            sa.literal_column("0"),
+            sa.literal_column("0"),
         )
-        # "+ 0" keeps SQLite from walking the account's whole index for a few hundred ids
-        .where(among(followers.c.id, follower_ids), followers.c.account_id + 0 == account_id)
+        .where(
+            followers.c.id.in_(sa.select(numbers(sa.bindparam("ids", type_=sa.Text)))),
+            # "+ 0" keeps SQLite from walking the account's whole index for a few hundred ids
+            followers.c.account_id + sa.literal_column("0")
+            == sa.bindparam("account", type_=sa.BigInteger),
+        )
         .order_by(followers.c.id)
     )
-    statement = db.insert(session, mass_ledger).from_select(
+    statement = db.insert_of(dialect, mass_ledger).from_select(
         ["follower_id", "month", "account_id", "reserved", "spent", "external"], chosen
     )
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["follower_id", "month"],
-        set_={"reserved": mass_ledger.c.reserved + 1},
-        where=_taken < PER_FOLLOWER_AND_MONTH,
+        set_={"reserved": mass_ledger.c.reserved + sa.literal_column("1")},
+        where=_taken < sa.literal_column(str(PER_FOLLOWER_AND_MONTH)),
     ).returning(mass_ledger.c.follower_id)
-    return set(session.execute(statement).scalars())
+
+
+_RESERVE = Prepared(_reserve)
 
 
 def release(session: Session, account_id: int, which: sa.ColumnElement[bool]) -> None:

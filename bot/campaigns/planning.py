@@ -1,12 +1,13 @@
 """Start what is due, and turn an audience into deliveries: each follower a channel or one reason.
 
-One call of ``plan_run`` is one page. It decides on a snapshot that only reads, then writes in short
-transactions, each of which moves the cursor ``planned_to`` together with its deliveries: a process
-may be killed anywhere, and whoever comes next goes on.
+One call of ``plan_run`` takes page after page for a few seconds. It decides on a snapshot that only reads,
+then writes in short transactions, each of which moves the cursor ``planned_to`` together with its deliveries:
+a process may be killed anywhere, and whoever comes next goes on.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,26 +15,27 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import accounts, db
+from bot import accounts, clock, db
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import budget, candidates, definitions, external_sends, ledger
+from bot.campaigns import budget, candidates, caps, definitions, external_sends, ledger, places
 from bot.campaigns.candidates import MASS, Plan
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.reach import Candidate, Choice
 from bot.campaigns.schedule import after_quiet, next_due
-from bot.campaigns.waves import CANARY_WAVE, REST_WAVE, canary_size
+from bot.campaigns.waves import CANARY_WAVE
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
-from bot.sql import among
+from bot.prepared import Prepared
+from bot.sql import among, numbers
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
-from bot.tables.followers import followers
 
-ROWS = 400  # deliveries a transaction: how long a push waits; with 200 planning took 10 s
-COLUMNS = [
-    "account_id", "run_id", "follower_id", "status", "reason", "channel", "wave", "slot", "month", "at",
-]  # fmt: skip
+# How long a push waits for a transaction of planning: it begins with so many deliveries and takes more or fewer by
+# the time the last one took.
+ROWS, MOST_TIMES = 400, 5
+WRITE_SECONDS = 0.015
+CALL_SECONDS = 5.0  # of one call: what is the same for all pages is read once in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Forecast:
     slots: int
     channels: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, "Forecast"] = field(default_factory=dict)  # of each group the same
 
 
 def start_due(engine: Engine, now: datetime) -> list[int]:
@@ -89,7 +92,7 @@ def start_due(engine: Engine, now: datetime) -> list[int]:
 
 
 def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
-    """Plan one page of a run; True while there is more to do at once.
+    """Plan some pages of a run; True while there is more to do at once.
 
     1. A run that may not go on yet waits, with the reason; the next call looks again.
     2. The first call fixes month and upper follower id, so that planning ends.
@@ -112,8 +115,8 @@ def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
             return False
         account = accounts.by_id(session, run.account_id)
         campaign = definitions.by_id(session, run.campaign_id)
-        blocked = block(session, account, campaign.channels)
-        if blocked is None and run.planned_at is None:
+        blocked = block(session, account, campaign.channels_of(run.round))
+        if blocked is None and run.planned_at is None and run.parent_id is None:
             blocked = _unfit(session, account, campaign)
         if blocked is not None:
             _wait(session, run_id, blocked)
@@ -127,7 +130,7 @@ def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
             run = _begin(session, run, newest, now)
         elif run.status == "waiting":
             _go_on(session, run_id)
-    return _plan_page(engine, run, account, campaign, now)
+    return _plan_pages(engine, run, account, campaign, now)
 
 
 def forecast(session: Session, account: Account, campaign: Campaign, now: datetime) -> Forecast:
@@ -138,20 +141,30 @@ def forecast(session: Session, account: Account, campaign: Campaign, now: dateti
     """
     plan = candidates.read_plan(session, account, campaign, campaign.content, now)
     last = ledger.newest_follower(session, account.id)
-    channels: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
+    found: Counter[tuple[str | None, Choice]] = Counter()
     after = 0
     while True:
         page = candidates.next_page(session, plan, after, last)
-        for candidate in page:
-            choice = candidates.decide(plan, candidate)
-            if choice.channel is not None:
-                channels[choice.channel] += 1
-            else:
-                reasons[str(choice.reason)] += 1
+        found.update((one.group, candidates.decide(plan, one)) for one in page)
         if len(page) < candidates.PAGE:
             break
         after = page[-1].follower_id
+    groups = {
+        name: _forecast(plan, {key: n for key, n in found.items() if key[0] == name})
+        for name, _clause in plan.groups
+        if name is not None
+    }
+    return replace(_forecast(plan, found), groups=groups)
+
+
+def _forecast(plan: Plan, found: Mapping[tuple[str | None, Choice], int]) -> Forecast:
+    channels: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for (_group, choice), count in found.items():
+        if choice.channel is not None:
+            channels[choice.channel] += count
+        else:
+            reasons[str(choice.reason)] += count
     reached = sum(channels.values())
     slots = channels[MASS] if plan.by_slots else 0
     return Forecast(reached + sum(reasons.values()), reached, slots, dict(channels), dict(reasons))
@@ -208,38 +221,104 @@ def _begin(session: Session, run: Any, newest: int, now: datetime) -> Any:
     ).one()
 
 
-def _plan_page(
+def _plan_pages(
     engine: Engine, run: Any, account: Account, campaign: Campaign, now: datetime
 ) -> bool:
-    with db.reading(engine) as session:
-        plan = replace(
-            candidates.read_plan(session, account, campaign, run.content, now), month=run.month
-        )
-        page = candidates.next_page(session, plan, run.planned_to, run.last_follower_id)
-    chosen = [(candidate, candidates.decide(plan, candidate)) for candidate in page]
-    done = len(page) < candidates.PAGE
+    """Decide and write page after page, for some seconds; True while there is more."""
+    until = clock.tick_seconds() + CALL_SECONDS
+    writer = _Writer(engine, run.id)
     reached = run.planned_to
-    for piece in _pieces(chosen):
-        # the last piece of the last page carries the cursor to the end
-        end = piece[-1][0].follower_id
-        with db.writing(engine) as session:
-            if not _move_cursor(session, run.id, reached, end):
-                return False  # cancelled, or somebody else is planning it
-            _write(session, plan, run.id, piece)
-        reached = end
-    if not done:
-        return True
+    with db.reading(engine) as session:
+        plan = candidates.read_plan(session, account, campaign, run.content, now, run)
+    place = places.placing(plan)
+    while True:
+        with db.reading(engine) as session:
+            seen = caps.last_writer(session, plan.caps) if plan.caps else ""
+            page = candidates.next_page(session, plan, reached, run.last_follower_id)
+        chosen = [(candidate, candidates.decide(plan, candidate)) for candidate in page]
+        if not writer.write(plan, place, chosen, reached, seen):
+            return False  # cancelled, or somebody else is planning it
+        if len(page) < candidates.PAGE:
+            break
+        reached = page[-1].follower_id
+        if clock.tick_seconds() >= until:
+            return True
+    reached = page[-1].follower_id if page else reached
     with db.reading(engine) as session:
         totals = _totals(session, run.id)
-        first_wave = [] if plan.to_all_at_once else _canary(session, run.id)
+        first_wave = [] if plan.to_all_at_once else places.canary(session, run.id, plan)
+        moved = places.lonely(session, run.id, plan)
     with db.writing(engine) as session:
         if not _move_cursor(session, run.id, reached, run.last_follower_id):
             return False
         session.execute(
             sa.update(deliveries).where(among(deliveries.c.id, first_wave)).values(wave=CANARY_WAVE)
         )
+        for delivery_id, wave in moved.items():
+            session.execute(
+                sa.update(deliveries).where(deliveries.c.id == delivery_id).values(wave=wave)
+            )
         _finish_planning(session, run, account, campaign, totals, now)
     return False
+
+
+@dataclass
+class _Writer:
+    """Writes what was decided in short transactions of a size that follows how long they take."""
+
+    engine: Engine
+    run_id: int
+    rows: int = 0
+
+    def write(
+        self,
+        plan: Plan,
+        place: places.Placing,
+        chosen: Sequence[tuple[Candidate, Choice]],
+        reached: int,
+        seen: str,
+    ) -> bool:
+        """Write a page; False when the run is not ours to plan any more.
+
+        ``seen``: who had planned last under the caps when the page was read.
+        """
+        size = self.rows or ROWS
+        start = 0
+        while start < len(chosen):
+            piece = chosen[start : start + size]
+            start += len(piece)
+            # the last piece of the last page carries the cursor to the end
+            end = piece[-1][0].follower_id
+            with db.writing(self.engine) as session:
+                began = clock.tick_seconds()
+                if not _move_cursor(session, self.run_id, reached, end):
+                    return False
+                if plan.caps:
+                    caps.take_turn(session, plan.caps)
+                    if caps.last_writer(session, plan.caps) != seen:
+                        piece = _counted_again(session, plan, piece)
+                    seen = f"{self.run_id}:{end}"
+                    caps.sign(session, plan.caps, seen)
+                _write(session, plan, self.run_id, piece, place)
+                took = clock.tick_seconds() - began
+            reached = end
+            fits = len(piece) * WRITE_SECONDS / max(took, 0.0001)
+            size = int(min(MOST_TIMES * ROWS, max(ROWS / 4, 1, min(fits, size * 2))))
+        self.rows = size
+        return True
+
+
+def _counted_again(
+    session: Session, plan: Plan, piece: Sequence[tuple[Candidate, Choice]]
+) -> list[tuple[Candidate, Choice]]:
+    """Another run wrote under the same caps since the page was read: what is left now decides."""
+    recent = caps.recent(
+        session, plan.caps, piece[0][0].follower_id, piece[-1][0].follower_id, plan.now
+    )
+    again = [
+        replace(candidate, recent=recent.get(candidate.follower_id, {})) for candidate, _ in piece
+    ]
+    return [(candidate, candidates.decide(plan, candidate)) for candidate in again]
 
 
 def _totals(session: Session, run_id: int) -> tuple[int, int]:
@@ -266,25 +345,47 @@ def _finish_planning(
     if people == 0:
         values |= {"status": "finished", "reason": None, "finished_at": now}
     else:
-        missing = definitions.missing_approval(
-            campaign,
-            people,
-            slots,
-            approve_above=account.limits.approve_above,
-            to_everybody=_to_everybody(session, account, campaign),
-        )
-        if missing is not None:
-            values |= {"status": "waiting", "reason": missing}
+        waits = _why_it_waits(session, account, campaign, people, slots, now)
+        if waits is not None:
+            values |= {"status": "waiting", "reason": waits}
         else:
             first = after_quiet(now, account.limits.quiet_hours)
-            values |= {"status": "running", "reason": None, "next_wave_at": first}
+            values |= {
+                "status": "running",
+                "reason": None,
+                "next_wave_at": first,
+                "waves": places.waves_of(campaign, first) if run.round == 1 else None,
+            }
     session.execute(
         sa.update(campaign_runs)
         .where(campaign_runs.c.id == run.id, campaign_runs.c.status.in_(("waiting", "planning")))
         .values(**values)
     )
-    if values["status"] == "finished":
+    # a round that reached nobody is not the last one while others are to come
+    if values["status"] == "finished" and run.round > len(campaign.follow_ups or ()):
         close_campaign(session, campaign.id)
+
+
+def _why_it_waits(
+    session: Session, account: Account, campaign: Campaign, people: int, slots: int, now: datetime
+) -> str | None:
+    """Why a planned run may not be sent yet, as in ``status.RUN_REASONS``; None: it may.
+
+    The upper bound comes first: nobody can approve beyond it. A send to everybody, where that is more people
+    than one operator may approve alone, counts down from its last approval.
+    """
+    limits = account.limits
+    if limits.most_people is not None and people > limits.most_people:
+        return f"too_many: {people} > {limits.most_people}"
+    to_everybody = _to_everybody(session, account, campaign)
+    missing = definitions.missing_approval(
+        campaign, people, slots, approve_above=limits.approve_above, to_everybody=to_everybody
+    )
+    counts_down = to_everybody and people > limits.approve_above
+    if missing is not None or not counts_down or campaign.approved_at is None:
+        return missing
+    ends = campaign.approved_at + limits.all_send_hold
+    return f"countdown: {clock.local(ends):%m-%d %H:%M:%S}" if now < ends else None
 
 
 def close_campaign(session: Session, campaign_id: int) -> None:
@@ -303,22 +404,28 @@ def close_campaign(session: Session, campaign_id: int) -> None:
 
 
 def _to_everybody(session: Session, account: Account, campaign: Campaign) -> bool:
-    where = segments.get(session, account.id, campaign.segment).where
-    return definitions.is_everybody(session, account.id, where)
+    return any(
+        definitions.is_everybody(session, account.id, segments.get(session, account.id, name).where)
+        for _group, name in campaign.group_segments()
+    )
 
 
 def _unfit(session: Session, account: Account, campaign: Campaign) -> str | None:
-    """Why the campaign's segment cannot be planned any more; it was checked when it was scheduled."""
+    """Why the campaign's segments cannot be planned any more; they were checked when it was scheduled."""
     try:
-        where = segments.get(session, account.id, campaign.segment).where
+        wheres = [
+            segments.get(session, account.id, name).where
+            for _group, name in campaign.group_segments()
+        ]
     except Refused:
         return "segment_gone"
     allowed = budget.allowance(account.kind, account.verified)
     if MASS not in campaign.channels or allowed is None or allowed.by_open_id:
         return None
-    if definitions.is_everybody(session, account.id, where):
+    if definitions.is_everybody(session, account.id, wheres[0]):
         return None
-    return "segment_unfit" if definitions.single_tag(session, account.id, where) is None else None
+    single = definitions.single_tag(session, account.id, wheres[0])
+    return "segment_unfit" if single is None else None
 
 
 def _wait(session: Session, run_id: int, reason: str) -> None:
@@ -337,13 +444,6 @@ def _go_on(session: Session, run_id: int) -> None:
     )
 
 
-def _pieces(
-    chosen: Sequence[tuple[Candidate, Choice]],
-) -> Iterator[Sequence[tuple[Candidate, Choice]]]:
-    for start in range(0, len(chosen), ROWS):
-        yield chosen[start : start + ROWS]
-
-
 def _move_cursor(session: Session, run_id: int, old: int, new: int) -> bool:
     moved = session.execute(
         sa.update(campaign_runs)
@@ -358,7 +458,11 @@ def _move_cursor(session: Session, run_id: int, old: int, new: int) -> bool:
 
 
 def _write(
-    session: Session, plan: Plan, run_id: int, piece: Sequence[tuple[Candidate, Choice]]
+    session: Session,
+    plan: Plan,
+    run_id: int,
+    piece: Sequence[tuple[Candidate, Choice]],
+    place: places.Placing,
 ) -> None:
     wants_slot = (
         {candidate.follower_id for candidate, choice in piece if choice.channel == MASS}
@@ -369,57 +473,50 @@ def _write(
     if wants_slot:
         ledger.in_turn(session, plan.account.id)
         has_slot = ledger.reserve(session, plan.account.id, wants_slot, plan.month)
-    groups: dict[tuple[str | None, str | None], list[int]] = {}
+    rows: dict[places.Place, list[int]] = {}
     for candidate, decided in piece:
         choice = decided
         if candidate.follower_id in wants_slot and candidate.follower_id not in has_slot:
             # another run took the last one since the snapshot
             choice = candidates.decide(plan, replace(candidate, slots_left=0))
-        groups.setdefault((choice.channel, choice.reason), []).append(candidate.follower_id)
-    for (channel, reason), ids in groups.items():
+        rows.setdefault(place(candidate, choice), []).append(candidate.follower_id)
+    usual = {"account": plan.account.id, "run": run_id, "now": plan.now}
+    for (channel, reason, group, variant, wave), ids in rows.items():
         slot = ledger.RESERVED if channel == MASS and plan.by_slots else None
-        # INSERT … SELECT: a third of the time of one set of parameters a row
-        rows = (
-            sa.select(
-                followers.c.account_id,
-                sa.literal(run_id),
-                followers.c.id,
-                sa.literal("skipped" if channel is None else "planned"),
-                sa.literal(reason, sa.Text),
-                sa.literal(channel, sa.Text),
-                sa.literal(REST_WAVE),
-                sa.literal(slot, sa.Text),
-                sa.literal(plan.month if slot else None, sa.Text),
-                sa.literal(plan.now, db.UtcDateTime()),
-            )
-            .where(among(followers.c.id, ids))
-            .order_by(followers.c.id)
-        )
-        session.execute(sa.insert(deliveries).from_select(COLUMNS, rows))
+        values = {
+            "status": "skipped" if channel is None else "planned",
+            "why": reason,
+            "way": channel,
+            "of_wave": wave,
+            "of_group": group,
+            "of_variant": variant,
+            "of_slot": slot,
+            "of_month": plan.month if slot else None,
+            "ids": json.dumps(ids),
+        }
+        _INSERT.run(session, usual | values)
 
 
-def _canary(session: Session, run_id: int) -> list[int]:
-    """Deliveries of the first wave: a small, scattered part of each channel; small runs have one wave only."""
-    counts = session.execute(
-        sa.select(deliveries.c.channel, sa.func.count())
-        .where(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
-        .group_by(deliveries.c.channel)
-    ).all()
-    found: list[int] = []
-    for channel, people in counts:
-        size = canary_size(people)
-        if size == 0:
-            continue
-        # by a multiplied id rather than by age: the oldest followers are not like the others
-        chosen = (
-            sa.select(deliveries.c.id)
-            .where(
-                deliveries.c.run_id == run_id,
-                deliveries.c.status == "planned",
-                deliveries.c.channel == channel,
-            )
-            .order_by((deliveries.c.follower_id * 7919) % 10007, deliveries.c.follower_id)
-            .limit(size)
-        )
-        found += session.execute(chosen).scalars()
-    return found
+def _insert(_dialect: str) -> Any:
+    """INSERT … SELECT of followers who get the same: a third of the time of one set of parameters a row."""
+    text = sa.Text
+    chosen = sa.select(
+        sa.bindparam("account", type_=sa.BigInteger),
+        sa.bindparam("run", type_=sa.BigInteger),
+        numbers(sa.bindparam("ids", type_=text)),
+        *(sa.bindparam(name, type_=text) for name in ("status", "why", "way")),
+        sa.bindparam("of_wave", type_=sa.Integer),
+        *(
+            sa.bindparam(name, type_=text)
+            for name in ("of_group", "of_variant", "of_slot", "of_month")
+        ),
+        sa.bindparam("now", type_=db.UtcDateTime()),
+    )
+    return sa.insert(deliveries).from_select(COLUMNS, chosen)
+
+
+COLUMNS = [
+    "account_id", "run_id", "follower_id", "status", "reason", "channel", "wave", "group", "variant", "slot",
+    "month", "at",
+]  # fmt: skip
+_INSERT = Prepared(_insert)

@@ -1,8 +1,9 @@
 """Choose for one follower: a channel, or the one reason why not. Pure; the same answer for the same data."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 # a skip has one reason, the first that holds
@@ -26,8 +27,9 @@ _RANK = {reason: rank for rank, reason in enumerate(REASONS)}
 class Candidate:
     """What is known about one follower of an audience when a run is planned.
 
-    ``windows``: (opened_by, expires_at, left) of every reply window. ``slots_left``: mass messages
-    this Shanghai month still allows. ``recent_campaigns``: campaigns within the cap's days.
+    ``windows``: (opened_by, expires_at, left) of every reply window. ``slots_left``: mass messages this
+    Shanghai month still allows, ``held``: how many of them are kept for other campaigns. ``consents``:
+    notices still permitted, by template. ``recent``: messages within each cap's days, by the cap's key.
     """
 
     follower_id: int
@@ -35,15 +37,28 @@ class Candidate:
     opted_out: bool = False
     windows: tuple[tuple[str, datetime, int], ...] = ()
     slots_left: int = 0
-    recent_campaigns: int = 0
     holdout: bool = False
+    consents: Mapping[str, int] = field(default_factory=dict)
+    held: int = 0
+    recent: Mapping[str, int] = field(default_factory=dict)
+    group: str | None = None
+    person: str = ""  # UnionID or OpenID: what splits are made by
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``messages``, as counted under ``key``. ``channel`` None: of the follower, whatever the channel."""
+
+    key: str
+    messages: int
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The account's own rules. ``cap``: campaigns a follower may get in the cap's days; None: no cap."""
+    """The account's own rules for its followers."""
 
-    cap: int | None = None
+    caps: Sequence[Limit] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +75,34 @@ def choose(
     policy: Policy,
     content: Mapping[str, Any],
     now: datetime,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Choice:
     """The first of ``channels``, in the order written, that can reach the follower; else one reason.
 
-    ``channels`` are members of ``bot/channels``: ``NAME`` and ``blocked(candidate, content, now)``.
-    Reasons of the follower come before reasons of a channel; of several channels' reasons the one
-    that stands first in ``REASONS`` is stored.
+    ``channels`` are members of ``bot/channels``: ``NAME`` and ``blocked(candidate, content, now)``; ``own`` is
+    what a channel says instead of ``content``. Reasons of the follower come before reasons of a channel; of
+    several channels' reasons the one that stands first in ``REASONS`` is stored.
     """
-    refusal = _refusal(candidate, policy)
+    full = (
+        [cap.channel for cap in policy.caps if candidate.recent.get(cap.key, 0) >= cap.messages]
+        if candidate.recent
+        else []
+    )
+    refusal = _refusal(candidate, None in full)
     if refusal is not None:
-        return Choice(reason=refusal)
+        return _refused(refusal)
     found: list[str] = []
     for channel in channels:
-        reason = channel.blocked(candidate, content, now)
+        name = channel.NAME
+        if name in full:
+            found.append("cap")
+            continue
+        said = own.get(name, content) if own else content
+        reason = channel.blocked(candidate, said, now)
         if reason is None:
-            return Choice(channel=channel.NAME)
+            return _reached(name)
         found.append(reason)
-    return Choice(reason=first_reason(found))
+    return _refused(first_reason(found))
 
 
 def first_reason(reasons: Iterable[str]) -> str:
@@ -84,13 +110,22 @@ def first_reason(reasons: Iterable[str]) -> str:
     return min(reasons, key=lambda reason: _RANK.get(reason, len(REASONS)), default="no_window")
 
 
-def _refusal(candidate: Candidate, policy: Policy) -> str | None:
+def _refusal(candidate: Candidate, capped: bool) -> str | None:
     if not candidate.subscribed:
         return "left"
     if candidate.opted_out:
         return "opted_out"
     if candidate.holdout:
         return "holdout"
-    if policy.cap is not None and candidate.recent_campaigns >= policy.cap:
-        return "cap"
-    return None
+    return "cap" if capped else None
+
+
+# a handful of answers for a million questions
+@cache
+def _reached(channel: str) -> Choice:
+    return Choice(channel=channel)
+
+
+@cache
+def _refused(reason: str) -> Choice:
+    return Choice(reason=reason)

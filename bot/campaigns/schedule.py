@@ -53,6 +53,16 @@ def after_quiet(moment: datetime, quiet: Quiet | None) -> datetime:
     return datetime.combine(day, end, tzinfo=SHANGHAI).astimezone(UTC)
 
 
+def next_clock_time(text: str, after: datetime) -> datetime:
+    """The first moment from ``after`` on, in UTC, at which Shanghai clocks show ``text`` such as ``12:30``."""
+    at = time.fromisoformat(text)
+    day = day_of(after)
+    moment = datetime.combine(day, at, tzinfo=SHANGHAI)
+    if moment < after:
+        moment = datetime.combine(day + timedelta(days=1), at, tzinfo=SHANGHAI)
+    return moment.astimezone(UTC)
+
+
 def _days(every: str, on: Sequence[Any], first: date) -> Iterator[date]:
     if every == "month":
         yield from _month_days([int(day) for day in on] or [1], first)

@@ -19,14 +19,16 @@ from bot.wechat.mass import Approval
 
 NAME = MASS
 LABEL = {"zh": "群发", "en": "Mass message"}
-CONTENT_KINDS = ("text", "image", "voice", "video")
+CONTENT_KINDS = ("text", "image", "voice", "video", "article")
 SERIAL = True
 REPEAT_WITHOUT_ANSWER = True  # the platform remembers clientmsgid for 24 hours
 
 
 def blocked(candidate: Candidate, content: Mapping[str, Any], now: datetime) -> str | None:
-    """``no_slot`` when the month's mass messages of this follower are used up or reserved."""
-    return None if candidate.slots_left > 0 else "no_slot"
+    """``no_slot`` when the month's mass messages of this follower are used up or reserved, else ``held_for_other``."""
+    if candidate.slots_left <= 0:
+        return "no_slot"
+    return None if candidate.slots_left > candidate.held else "held_for_other"
 
 
 def send(wechat: WeChat, item: Item) -> dict[str, Any]:

@@ -132,6 +132,7 @@ def test_who_follows_after_planning_began_is_not_in_the_audience(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates, "PAGE", 5)  # several pages from 20 followers
+    monkeypatch.setattr(planning, "CALL_SECONDS", 0.0)  # and a call for each
     play.campaign()
     (run_id,) = play.start()
     assert planning.plan_run(play.engine, run_id, play.now)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.campaigns.reach import REASONS, Candidate, Policy, choose, first_reason
+from bot.campaigns.reach import REASONS, Candidate, Limit, Policy, choose, first_reason
 from tests.factories import at
 
 NOW = at("2025-03-03 09:00")
@@ -33,6 +33,7 @@ CONSENT = Way("subscription", "no_consent")
 MASS = Way("mass")
 HELD = Way("mass", "held_for_other")
 LAN = Candidate(1, slots_left=4)
+CAPPED = Policy((Limit("*", 3),))
 
 
 @pytest.mark.parametrize(
@@ -49,20 +50,20 @@ LAN = Candidate(1, slots_left=4)
         (LAN, [SHUT, CONSENT, HELD], None, "no_window"),
         (replace(LAN, subscribed=False, opted_out=True), [OPEN], None, "left"),
         (replace(LAN, opted_out=True, holdout=True), [OPEN], None, "opted_out"),
-        (replace(LAN, holdout=True, recent_campaigns=9), [OPEN], None, "holdout"),
-        (replace(LAN, recent_campaigns=3), [OPEN], None, "cap"),
-        (replace(LAN, recent_campaigns=2), [OPEN], "customer_service", None),
+        (replace(LAN, holdout=True, recent={"*": 9}), [OPEN], None, "holdout"),
+        (replace(LAN, recent={"*": 3}), [OPEN], None, "cap"),
+        (replace(LAN, recent={"*": 2}), [OPEN], "customer_service", None),
     ],
 )
 def test_channel_or_reason(
     candidate: Candidate, channels: list[Way], channel: str | None, reason: str | None
 ) -> None:
-    chosen = choose(candidate, channels, Policy(cap=3), {"text": "hi"}, NOW)
+    chosen = choose(candidate, channels, CAPPED, {"text": "hi"}, NOW)
     assert (chosen.channel, chosen.reason) == (channel, reason)
 
 
 def test_without_a_cap_nobody_is_skipped_for_it() -> None:
-    assert choose(replace(LAN, recent_campaigns=99), [OPEN], Policy(), {}, NOW).channel
+    assert choose(replace(LAN, recent={"*": 99}), [OPEN], Policy(), {}, NOW).channel
 
 
 def test_the_reasons_are_those_of_the_public_contract_in_its_order() -> None:
@@ -88,7 +89,7 @@ def test_the_first_reason_does_not_depend_on_the_order_of_channels(
 def test_everybody_gets_exactly_one_of_channel_and_reason(
     subscribed: bool, opted_out: bool, holdout: bool, recent: int, slots: int, ways: list[Way]
 ) -> None:
-    candidate = Candidate(1, subscribed, opted_out, (), slots, recent, holdout)
-    chosen = choose(candidate, ways, Policy(cap=3), {}, NOW)
+    candidate = Candidate(1, subscribed, opted_out, (), slots, holdout, recent={"*": recent})
+    chosen = choose(candidate, ways, CAPPED, {}, NOW)
     assert (chosen.channel is None) != (chosen.reason is None)
     assert chosen.reason is None or chosen.reason in REASONS
