@@ -67,8 +67,13 @@ def among(column: sa.ColumnElement[Any], ids: Iterable[int]) -> sa.ColumnElement
     The statement's text stays the same, so that it is compiled and prepared once; five hundred
     parameters cost more than five hundred rows.
     """
-    listed = _numbers(sa.literal(json.dumps(sorted(ids)), sa.Text)).table_valued(sa.column("value"))
-    return column.in_(sa.select(sa.cast(listed.c.value, sa.BigInteger)))
+    return column.in_(sa.select(numbers(sa.literal(json.dumps(sorted(ids)), sa.Text))))
+
+
+def numbers(listed: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    """The numbers of a JSON list, one a row: what a SELECT without a table of its own reads."""
+    found = _numbers(listed).table_valued(sa.column("value"))
+    return sa.cast(found.c.value, sa.BigInteger)
 
 
 def _parts(element: FunctionElement[Any], compiler: SQLCompiler, chosen: int, **kw: Any) -> Any:
@@ -278,3 +283,42 @@ def _entries_sqlite(element: json_entries, compiler: SQLCompiler, **kw: Any) -> 
 @compiles(json_entries, "postgresql")
 def _entries_postgresql(element: json_entries, compiler: SQLCompiler, **kw: Any) -> str:
     return f"jsonb_each({compiler.process(element.clauses, **kw)})"
+
+
+class json_items(FunctionElement[Any]):
+    """The items of a JSON list given as text, as a table with the column ``value``."""
+
+    inherit_cache = True
+    type = sa.Text()
+
+
+class json_part(FunctionElement[Any]):
+    """One item of a list inside ``json_items``, by its place; a number must be cast to its type."""
+
+    inherit_cache = True
+    type = sa.types.NullType()
+
+    def __init__(self, value: sa.ColumnElement[Any], place: int) -> None:
+        super().__init__(value, sa.literal_column(str(place)))
+
+
+@compiles(json_items, "sqlite")
+def _items_sqlite(element: json_items, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(json_items, "postgresql")
+def _items_postgresql(element: json_items, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **kw)} AS jsonb))"
+
+
+@compiles(json_part, "sqlite")
+def _part_sqlite(element: json_part, compiler: SQLCompiler, **kw: Any) -> str:
+    value, place = _parts(element, compiler, 1, **kw)
+    return f"json_extract({value}, '$[{place}]')"
+
+
+@compiles(json_part, "postgresql")
+def _part_postgresql(element: json_part, compiler: SQLCompiler, **kw: Any) -> str:
+    value, place = _parts(element, compiler, 1, **kw)
+    return f"({value} -> {place})"
