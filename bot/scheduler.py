@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
-from bot import db, jobs
+from bot import db, jobs, logs
 from bot.clock import SHANGHAI, local
 from bot.errors import Refused
 from bot.jobs import Again, JobContext
@@ -22,6 +24,8 @@ from bot.tasks import TASKS
 BELL_SECONDS = 1  # how late a slot may begin
 SCHEDULER, WORKER = "scheduler", "worker"  # the parts of an installation that call fast jobs
 CATCH_UP_STEPS = 100_000  # of one job called by hand; a bound, so that a mistake ends
+
+log = logs.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +169,8 @@ def start(
 
 
 def _call(runtime: Runtime, name: str) -> None:
-    tick(runtime, name, runtime.clock())
+    try:
+        tick(runtime, name, runtime.clock())
+    except (DBAPIError, NoConnection) as problem:
+        # nothing is half done: what was claimed comes free by its lease
+        log.error("database_unavailable", error=type(problem).__name__, fast_job=name)

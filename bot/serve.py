@@ -125,6 +125,7 @@ def web_application() -> Flask:
 
 def run_scheduler(rt: Runtime) -> None:
     """The bell of periodic jobs and the fast ones that do not send. A second one is harmless."""
+    logs.configure(rt.config.log_format)
     stop = Stop()
     with ExitStack() as open_things:
         open_things.callback(rt.close)
@@ -142,6 +143,7 @@ def run_worker(rt: Runtime, threads: int, *, plain: bool = False) -> None:
     Raises:
         Refused: Redis is set, but Celery is not installed.
     """
+    logs.configure(rt.config.log_format)
     told = _distributed() if rt.config.redis_url and not plain else None
     with ExitStack() as open_things:
         open_things.callback(rt.close)
