@@ -11,7 +11,7 @@ from bot.app import create_app
 from bot.clock import Clock, now, parse_moment
 from bot.commands.shared import Tool, doc, pass_tool, print_table, say, t
 from bot.config import INSTANCE
-from bot.demo import load, play
+from bot.demo import load, play, truth
 from bot.errors import Refused
 from bot.kept import DatabaseStore
 from bot.runtime import Runtime, move_clock
@@ -21,15 +21,14 @@ from bot.sandbox.platform import Platform
 from bot.sandbox.serve import DEFAULT_PORT
 from bot.tables.campaigns import campaigns
 
-BEGIN = "2025-11-01 08:00"  # of a month that is played from an empty installation
 ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 @click.command(
     "demo",
     help=doc(
-        "载入演示品牌「沐颜集」。--play 在沙箱的时钟上过一个月，比较精准触达和全量群发。",
-        "Load the demo brand. --play lets a month pass on the sandbox's clock and compares "
+        "载入演示品牌「沐颜集」。--play 在沙箱的时钟上过十天，比较精准触达和全量群发。",
+        "Load the demo brand. --play lets ten days pass on the sandbox's clock and compares "
         "a targeted campaign with a send to all.",
         "qunfen demo --size small --play",
     ),
@@ -41,7 +40,7 @@ ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
     show_default=True,
     help=t("粉丝数：small 2,000，full 20,000", "followers: small 2,000, full 20,000"),
 )
-@click.option("--play", "plays", is_flag=True, help=t("过一个月", "let a month pass"))
+@click.option("--play", "plays", is_flag=True, help=t("过十天", "let ten days pass"))
 @pass_tool
 def demo(tool: Tool, size: str, plays: bool) -> None:
     migrate.upgrade(tool.engine)
@@ -54,8 +53,9 @@ def demo(tool: Tool, size: str, plays: bool) -> None:
         )
     with tool.reading() as session:
         loaded = load.is_loaded(session)
-        played = session.execute(sa.select(campaigns.c.id).limit(1)).scalar() is not None
-    frozen = Clock(frozen_at=tool.now() if loaded or not plays else parse_moment(BEGIN))
+        campaign = sa.select(campaigns.c.id).where(campaigns.c.name == truth.CAMPAIGN)
+        played = session.execute(campaign).first() is not None
+    frozen = Clock(frozen_at=tool.now() if loaded or not plays else parse_moment(play.BEGIN))
     INSTANCE.mkdir(parents=True, exist_ok=True)
     platform = Platform(str(INSTANCE / "sandbox.db"), frozen)
     rt = _on_one_clock(tool, platform, frozen)

@@ -1,65 +1,47 @@
-"""Plays a month of 沐颜集 on the sandbox's clock: scans, words, taps, one targeted campaign, one send to all.
+"""Plays ten days of 沐颜集 on the sandbox's clock: scans, words, taps, one targeted campaign, one send to all.
 
 Nothing is sped up or skipped: every push goes through the callback, every message through the
 gateway, and the platform that answers is the sandbox. Only time is ours.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
+import sqlalchemy as sa
 from flask import Flask
-from werkzeug.test import Client
 
-from bot import accounts, db, overview, scheduler
+from bot import db, scheduler
 from bot.campaigns.outcome import Outcome, outcome
+from bot.campaigns.status import OPEN_RUNS
 from bot.clock import Clock
-from bot.demo import campaigns
+from bot.demo import campaigns, deeds, truth
+from bot.demo.deeds import Act, Crowd
 from bot.demo.load import APP_ID, SIZES, SLUG, Stage, apply_file
 from bot.demo.population import SEED, Person, people
-from bot.errors import Refused
 from bot.sandbox.acts import NotPossible
-from bot.sandbox.app import create_app as sandbox_app
-from bot.sandbox.personas import forget_unread, links_in
+from bot.sandbox.personas import forget_unread
 from bot.sandbox.platform import Platform
+from bot.tables.campaigns import campaign_runs, mass_batches
+from bot.tables.outbox import outbox
 from bot.workers import run_due
 
-DAYS = 30
-MINUTES = 240  # a campaign that is not over by then is reported as it stands
-WECHAT = "Mozilla/5.0 (iPhone) MicroMessenger/8.0.50"
-WORDS = (
-    "我想要优惠券",
-    "1",
-    "活动",
-    "奈雪",
-    "肤质测试",
-    "敏感",
-    "面膜",
-    "防晒",
-    "在吗",
-    "门店",
-    "物流到哪了",
+BEGIN = "2025-11-14 09:00"
+DAYS = 10
+FIRST_WAVE = timedelta(hours=11, minutes=30)  # after the beginning: 20:30
+# how often the program looks: while something is sent, while a run waits for its guard, and else
+SENDING_STEP, WAITING_STEP, QUIET_STEP = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(hours=2),
 )
+# nothing of the planted campaign: who says 「活动」 or 「1」 gets a tag that moves them into its groups
+WORDS = ("我想要优惠券", "肤质测试", "敏感", "面膜", "防晒", "在吗", "门店", "物流到哪了")
 SCENES = ("store_01", "store_03", "store_05", "tb_card", "wb_bio", "mini_vip")
 TICKS = ("start", "waves", "outbox", "collect")
-# planted: of those a campaign reached, who opens the link, and who leaves because of it.
+# planted: of those the send to all reached, who opens the link, and who leaves because of it.
 # figures of the demo brand, not industry claims
-GUIDED_CORE, GUIDED_OTHERS, GUIDED_ALL = 0.36, 0.20, 0.020
-LEAVE_TARGETED, LEAVE_ALL, LEAVE_A_DAY = 0.0013, 0.0064, 0.0008
-
-
-@dataclass
-class Play:
-    """A stage with the sandbox in this process and one clock for both."""
-
-    stage: Stage
-    platform: Platform
-    clock: Clock
-    product: Flask
-    chance: random.Random
-    newcomers: int = 0
+GUIDED_ALL, LEAVE_ALL, LEAVE_A_DAY = 0.020, 0.0064, 0.0008
 
 
 def play(
@@ -70,50 +52,79 @@ def play(
     size: str,
     say: Callable[[str], None],
 ) -> None:
-    """Let 30 days pass from where the clock stands. The demo must be loaded.
+    """Let ten days pass from where the clock stands. The demo must be loaded.
 
     Raises:
-        Refused: a campaign could not be scheduled.
+        Refused: the campaign could not be scheduled.
     """
-    month = Play(stage, platform, clock, product, random.Random(SEED))  # noqa: S311 -- drawn, not secret
-    begin = clock()
-    count = SIZES[size]
+    crowd = Crowd(stage, platform, clock, product)
+    chance = random.Random(SEED)  # noqa: S311 -- drawn, not secret
+    begin, count = clock(), SIZES[size]
     everybody = list(people(count, begin))
-    targeted_at = begin + timedelta(days=13, hours=12, minutes=30)
-    all_at = begin + timedelta(days=17, hours=12, minutes=30)
-    work(month)
+    first_wave = begin + FIRST_WAVE
+    with db.writing(stage.rt.engine) as session:
+        apply_file(session, stage.rt, campaigns.approved(first_wave, count), begin)
+    acts = deeds.deeds(crowd, everybody, count, first_wave)
+    to_all = campaigns.planned_at(begin)[0]
+    acts += _reading(crowd, everybody, to_all, chance)
     for day in range(DAYS):
-        today = begin + timedelta(days=day)
-        acts = _day(month, everybody, today, count)
-        if day == 13:
-            acts += _wave_of_words(month, everybody, today)
-            _schedule(month, campaigns.targeted(targeted_at, count))
-            acts.append((targeted_at, lambda: _campaign(month, everybody, campaigns.TARGETED)))
-        if day == 17:
-            _schedule(month, campaigns.everybody(all_at, count))
-            acts.append((all_at, lambda: _campaign(month, everybody, campaigns.TO_ALL)))
-        for moment, act in sorted(acts, key=lambda item: item[0]):
-            if moment > clock():
-                clock.frozen_at = moment
-            try:
-                act()
-            except NotPossible:
-                continue  # the persona left in the meantime
-        work(month)
-        say(f"{today:%m-%d}")
-    clock.frozen_at = begin + timedelta(days=DAYS)
-    work(month)
+        acts += _day(crowd, everybody, begin + timedelta(days=day), count, chance)
+    live(crowd, acts, begin + timedelta(days=DAYS), (first_wave, to_all), say)
     # who reads what is planted above; a demo that runs on must not let the sandbox's personas read it again
     forget_unread(platform, APP_ID)
 
 
-def work(month: Play) -> None:
+def live(
+    crowd: Crowd,
+    acts: Sequence[Act],
+    until: datetime,
+    busy: Sequence[datetime] = (),
+    say: Callable[[str], None] = lambda day: None,
+) -> None:
+    """Let acts happen at their moments, with the program at work in between and at the ``busy`` moments.
+
+    Acts whose moment is past are left out. An act that is not possible any more does not happen.
+    """
+    clock = crowd.clock
+    left = sorted((act for act in acts if clock() <= act[0] < until), key=lambda act: act[0])
+    today = f"{clock():%m-%d}"
+    work(crowd)
+    while clock() < until:
+        following = min([clock() + _step(crowd), until, *(at for at in busy if at > clock())])
+        while left and left[0][0] <= following:
+            moment, act = left.pop(0)
+            clock.frozen_at = max(moment, clock())
+            try:
+                act()
+            except NotPossible:
+                continue  # the persona left in the meantime
+        clock.frozen_at = following
+        work(crowd)
+        if f"{clock():%m-%d}" != today:
+            say(today)
+            today = f"{clock():%m-%d}"
+
+
+def _step(crowd: Crowd) -> timedelta:
+    """How far the clock may go until the program has something to do."""
+    with db.reading(crowd.stage.rt.engine) as session:
+        sends = sa.select(outbox.c.id).where(outbox.c.status.in_(("waiting", "sending")))
+        open_batch = sa.select(mass_batches.c.id).where(
+            mass_batches.c.status.in_(("planned", "sending", "submitted"))
+        )
+        open_run = sa.select(campaign_runs.c.id).where(campaign_runs.c.status.in_(OPEN_RUNS))
+        if any(session.execute(one.limit(1)).first() for one in (sends, open_batch)):
+            return SENDING_STEP
+        return WAITING_STEP if session.execute(open_run.limit(1)).first() else QUIET_STEP
+
+
+def work(crowd: Crowd) -> None:
     """What the scheduler and the workers would do now, until nothing is left to do."""
-    rt, now = month.stage.rt, month.clock()
+    rt, now = crowd.stage.rt, crowd.clock()
     for _ in range(200):
         for name in TICKS:
             scheduler.tick(rt, name, now)
-        if run_due(rt) + month.platform.run_due() == 0:
+        if run_due(rt) + crowd.platform.run_due() == 0:
             return
 
 
@@ -121,33 +132,27 @@ def outcomes(stage: Stage, account_id: int) -> tuple[Outcome, Outcome]:
     """(the send to all, the targeted campaign)."""
     with db.reading(stage.rt.engine) as session:
         return (
-            outcome(session, account_id, campaigns.TO_ALL),
-            outcome(session, account_id, campaigns.TARGETED),
+            outcome(session, account_id, campaigns.PLANNED[0][1]),
+            outcome(session, account_id, truth.CAMPAIGN),
         )
 
 
-def _schedule(month: Play, file: bytes) -> None:
-    with db.writing(month.stage.rt.engine) as session:
-        apply_file(session, month.stage.rt, file, month.clock())
-
-
-Act = tuple[datetime, Callable[[], object]]
-
-
-def _day(month: Play, everybody: list[Person], today: datetime, count: int) -> list[Act]:
-    """An ordinary day: newcomers by QR code, words, taps, scans by followers, a few who leave."""
-    chance, platform = month.chance, month.platform
+def _day(
+    crowd: Crowd, everybody: Sequence[Person], today: datetime, count: int, chance: random.Random
+) -> list[Act]:
+    """An ordinary day of who is not in the campaign: newcomers by QR code, words, taps, scans, a few who leave."""
+    platform = crowd.platform
+    others = [person for person in everybody if not person.role.group]
 
     def when() -> datetime:
-        return today + timedelta(seconds=chance.uniform(0, 14 * 3600))
+        return today + timedelta(seconds=chance.uniform(0, 12 * 3600))
 
     def somebody() -> str:
-        return chance.choice(everybody).open_id
+        return chance.choice(others).open_id
 
     acts: list[Act] = []
-    for _ in range(count // 500):
-        month.newcomers += 1
-        newcomer = f"o_demo_new_{month.newcomers:017d}"
+    for number in range(count // 500):
+        newcomer = f"o_demo_new_{today:%m%d}_{number:012d}"
         scene = chance.choice(SCENES)
         acts.append((when(), _act(platform.follow, APP_ID, newcomer, scene)))
     for _ in range(count // 70):
@@ -155,88 +160,27 @@ def _day(month: Play, everybody: list[Person], today: datetime, count: int) -> l
     for _ in range(count // 200):
         acts.append((when(), _act(platform.tap, APP_ID, somebody(), "M_COUPON")))
         acts.append((when(), _act(platform.scan, APP_ID, somebody(), chance.choice(SCENES))))
-    for person in everybody:
+    for person in others:
         if chance.random() < LEAVE_A_DAY:
             acts.append((when(), _act(platform.leave, APP_ID, person.open_id)))
     return acts
 
 
-def _wave_of_words(month: Play, everybody: list[Person], today: datetime) -> list[Act]:
-    """On the day of the campaign one in eight of its people writes: their 48 hours are open, for free."""
-    friends = [person for person in everybody if {"喜欢互动", "活动敏感"} <= set(person.tags)]
-    chosen = month.chance.sample(friends, len(friends) // 8)
-    return [
-        (
-            today + timedelta(seconds=month.chance.uniform(0, 10 * 3600)),
-            _act(month.platform.say, APP_ID, person.open_id, "活动"),
-        )
-        for person in chosen
-    ]
-
-
-def _campaign(month: Play, everybody: list[Person], name: str) -> None:
-    """Send it minute by minute until it is settled, then let people read it."""
-    begin = month.clock()
-    for minute in range(MINUTES):
-        month.clock.frozen_at = begin + timedelta(minutes=minute)
-        work(month)
-        if _is_over(month, name):
-            break
+def _reading(
+    crowd: Crowd, everybody: Sequence[Person], at: datetime, chance: random.Random
+) -> list[Act]:
+    """What comes of the send to all: a few follow its link, some leave."""
+    acts: list[Act] = []
     for person in everybody:
-        _read(month, person, name, begin)
-
-
-def _is_over(month: Play, name: str) -> bool:
-    with db.reading(month.stage.rt.engine) as session:
-        account = accounts.get(session, SLUG)
-        lines = overview.campaign_lines(session, account.id)
-    return any(line.name == name and line.run_status == "finished" for line in lines)
-
-
-def _read(month: Play, person: Person, name: str, since: datetime) -> None:
-    platform, chance = month.platform, month.chance
-    received = [
-        item
-        for item in platform.received(APP_ID, person.open_id)
-        if item["way"] in ("mass", "customer_service") and links_in(item["content"])
-    ]
-    if not received or datetime.fromisoformat(received[-1]["at"]) < since:
-        return
-    targeted = name == campaigns.TARGETED
-    guided = (GUIDED_CORE if person.core else GUIDED_OTHERS) if targeted else GUIDED_ALL
-    if chance.random() < guided:
-        browse(month, links_in(received[-1]["content"])[0], person.open_id)
-    if chance.random() < (LEAVE_TARGETED if targeted else LEAVE_ALL):
-        month.clock.frozen_at = month.clock() + timedelta(seconds=1)
-        platform.leave(APP_ID, person.open_id)
-
-
-def browse(month: Play, url: str, open_id: str) -> str:
-    """Open a link as WeChat's browser does for a follower, through web authorisation if asked; where it ends."""
-    sandbox_host = urlsplit(month.stage.sandbox_url).netloc
-    product_host = urlsplit(month.stage.rt.config.base_url).netloc
-    clients = {
-        product_host: Client(month.product),
-        sandbox_host: Client(sandbox_app(month.platform)),
-    }
-    for _ in range(6):
-        parts = urlsplit(url)
-        client = clients.get(parts.netloc)
-        if client is None:
-            return url
-        query = parts.query
-        if parts.netloc == sandbox_host:
-            query += f"&persona={open_id}"
-        answer = client.get(
-            parts.path,
-            query_string=query,
-            headers={"User-Agent": WECHAT},
-            base_url=f"{parts.scheme}://{parts.netloc}",
-        )
-        if answer.status_code not in (301, 302):
-            raise Refused(f"a demo link ended with {answer.status_code}")
-        url = answer.headers["Location"]
-    raise Refused("a demo link goes round in circles")
+        if person.refuses or len(person.sends) == 4:
+            continue
+        if chance.random() < GUIDED_ALL:
+            moment = at + timedelta(hours=chance.uniform(4, 30))
+            acts.append((moment, _act(crowd.click, person.open_id)))
+        if chance.random() < LEAVE_ALL:
+            moment = at + timedelta(hours=chance.uniform(5, 40))
+            acts.append((moment, _act(crowd.leave, person.open_id)))
+    return acts
 
 
 def _act(act: Callable[..., object], *arguments: object) -> Callable[[], object]:
@@ -273,4 +217,4 @@ def _percent(rate: float | None) -> str:
     return "—" if rate is None else f"{rate:.2%}"
 
 
-__all__ = ["SLUG", "Play", "browse", "outcomes", "play", "told", "work"]
+__all__ = ["SLUG", "live", "outcomes", "play", "told", "work"]

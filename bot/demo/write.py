@@ -7,9 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import db
 from bot.accounts import Account
-from bot.campaigns import definitions
+from bot.campaigns import definitions, funnel
 from bot.clock import month_of
 from bot.db import Session
 from bot.demo.history import Leaver, Past
@@ -22,7 +21,7 @@ from bot.tables.campaigns import (
     mass_batches,
     mass_ledger,
 )
-from bot.tables.events import events, figures
+from bot.tables.events import events
 from bot.tables.followers import consent_entries, consents, followers, reply_windows
 from bot.tables.tracking import clicks, links
 
@@ -31,7 +30,6 @@ TEMPLATE_CONTENT = "活动名称：{{thing1.DATA}}\n开始时间：{{time2.DATA}
 REPLY_WINDOW = timedelta(hours=48)  # Source: docs/wechat-limits.md 9 (read 2026-11)
 MESSAGES = 5
 FINISHES = timedelta(minutes=12)  # a mass message is out so long after it was submitted
-READS = "campaign_reads:{}"  # name of a figure: readers in the chat, by a campaign's id
 
 
 def leavers(session: Session, account_id: int, left: Sequence[Leaver]) -> dict[str, int]:
@@ -324,24 +322,8 @@ def _results(
             ["account_id", "follower_id", "kind", "key", "at", "source_key"], sent
         )
     )
-    reads(session, account_id, campaign_id, one.reads, now)
-
-
-def reads(session: Session, account_id: int, campaign_id: int, people: int, now: datetime) -> None:
-    """How many read it in the chat, as the platform's own site shows it: no interface tells it of a text."""
-    db.upsert(
-        session,
-        figures,
-        {
-            "account_id": account_id,
-            "name": READS.format(campaign_id),
-            "value": {"people": people},
-            "counted_at": now,
-            "seconds": 0.0,
-        },
-        ["account_id", "name"],
-        ["value", "counted_at"],
-    )
+    campaign = definitions.by_id(session, campaign_id)
+    funnel.enter_readers(session, campaign, one.reads, now)
 
 
 def _event(
