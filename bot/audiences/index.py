@@ -24,7 +24,7 @@ from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.followers import LONG_WINDOWS
 from bot.tables.audiences import audience_sets
-from bot.tables.campaigns import deliveries, mass_ledger
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
 from bot.tables.followers import consents as consents_table
 from bot.tables.followers import followers, reply_windows
 
@@ -183,10 +183,12 @@ def taken_leaf(month: str, times: int) -> Leaf:
     return {":taken": {"month": month, "times": times}}
 
 
-def reached_leaf(messages: int, days: int, channel: str | None = None) -> Leaf:
-    """Who got at least so many campaigns within so many times 24 hours."""
-    found = {"messages": messages, "days": days}
-    return {":reached": found if channel is None else {**found, "channel": channel}}
+def reached_leaf(
+    messages: int, days: int, channel: str | None = None, message_class: str | None = None
+) -> Leaf:
+    """Who got at least so many campaigns within so many times 24 hours: of a channel, of a class, or of any."""
+    given = {"messages": messages, "days": days, "channel": channel, "class": message_class}
+    return {":reached": {key: value for key, value in given.items() if value is not None}}
 
 
 def key_of(leaf: Leaf) -> str:
@@ -484,8 +486,15 @@ def _reached(account_id: int, value: Any, now: datetime) -> sa.Select[Any]:
     ]
     if "channel" in value:
         tests.append(deliveries.c.channel == value["channel"])
+    source: sa.FromClause = deliveries
+    if "class" in value:
+        source = deliveries.join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id).join(
+            campaigns, campaigns.c.id == campaign_runs.c.campaign_id
+        )
+        tests.append(campaigns.c.message_class == value["class"])
     return (
         sa.select(deliveries.c.follower_id)
+        .select_from(source)
         .where(*tests)
         .group_by(deliveries.c.follower_id)
         .having(sa.func.count() >= value["messages"])

@@ -232,6 +232,22 @@ plans = sa.Table(
     sa.Index("ix_plans_account", "account_id", "changed_at"),
 )
 
+# what an account achieved before, or outside this program: somebody typed it in, so that estimates have a past
+past_activities = sa.Table(
+    "past_activities",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # of activity: similar ones have the same
+    sa.Column("delivered", sa.Integer, nullable=False),
+    sa.Column("guided", sa.Integer, nullable=False),
+    sa.Column("day", sa.Date),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
 # a plan kept for reuse (策略模板): versions never change
 playbooks = sa.Table(
     "playbooks",

@@ -106,6 +106,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "status in ('draft', 'publishing', 'published', 'failed')",
@@ -118,6 +119,30 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", "key", name=op.f("uq_articles_account_id_key")),
     )
     op.create_index("ix_articles_account", "articles", ["account_id", "changed_at"], unique=False)
+    op.create_table(
+        "past_activities",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("delivered", sa.Integer(), nullable=False),
+        sa.Column("guided", sa.Integer(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=True),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_past_activities_account_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_past_activities")),
+        sa.UniqueConstraint("account_id", "name", name=op.f("uq_past_activities_account_id_name")),
+    )
     op.create_table(
         "segment_sizes",
         sa.Column(
@@ -587,6 +612,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("segment_sizes")
+    op.drop_table("past_activities")
     op.drop_column("media", "article_url")
     op.drop_column("deliveries", "result")
     op.drop_table("outgoing")
