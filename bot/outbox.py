@@ -5,24 +5,22 @@ Knows nothing of campaigns: they read its finished rows.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import accounts, db, logs, media, outbox_claims, outcomes
-from bot import followers as follower_state
+from bot import db, logs, outbox_bulk, outbox_claims, outbox_items, outbox_receipts, outcomes
 from bot.channels import Item
 from bot.db import Session
 from bot.errors import Refused
-from bot.outbox_claims import PREVIEW, channels
-from bot.outcomes import Outcome, Situation
-from bot.tables.accounts import accounts as accounts_table
-from bot.tables.campaigns import deliveries
-from bot.tables.followers import followers
+from bot.outbox_bulk import Sender
+from bot.outbox_claims import PREVIEW
+from bot.outbox_items import LEFT, Prepared
+from bot.outbox_receipts import Ended
+from bot.outcomes import Outcome
 from bot.tables.outbox import outbox
 from bot.wechat.client import WeChat
 
@@ -31,10 +29,6 @@ THREADS = (
     8  # calls in flight at once; their answers take some 100 ms, the processor hardly anything
 )
 SERIAL_LIMIT = 10  # calls of one account a drain, so that a drain stays short
-NOT_GRANTED = 48001
-NOT_FOLLOWING = (43004, 50005)
-NO_WINDOW = (45015, 45047)
-LEFT = "left"  # the follower unsubscribed or was erased before the message left
 
 log = logs.get()
 WeChatOf = Callable[[int], WeChat]
@@ -111,15 +105,26 @@ def cancel(session: Session, purpose: str, ids: Iterable[int]) -> int:
     return taken
 
 
-def drain(engine: Engine, wechat_of: WeChatOf, clock: Clock, *, limit: int = 50) -> int:
+def drain(
+    engine: Engine,
+    wechat_of: WeChatOf,
+    clock: Clock,
+    *,
+    limit: int = 50,
+    sender: Sender | None = None,
+) -> int:
     """Send what is due; how many rows were handled. Any number of drains may run at once.
 
     1. Rows of a process that died while sending, and rows past their time, get their outcome.
-    2. Claim up to ``limit`` rows by conditional UPDATE and commit; nobody else sends them now.
-    3. Call their channels, several at once; messages to one follower one after another. Each notes
-       that its call begins, so that a process that dies leaves only calls under way in doubt.
+    2. Claim rows by conditional UPDATE and commit; nobody else sends them now. Up to ``limit``.
+    3. Messages by channels with ``BULK`` leave many at once (``outbox_bulk``), other channels are
+       called by threads; messages to one follower one after another. Each notes that its call
+       begins, so that a process that dies leaves only calls under way in doubt.
     4. Channels that take turns claim and send one row of an account at a time.
-    5. Store each outcome by itself, as soon as it is known.
+    5. Store each outcome as soon as it is known, or with those of the next few milliseconds.
+
+    ``sender`` keeps connections from drain to drain; while another drain has it, this one leaves
+    the channels with ``BULK`` to that.
     """
     now = clock()
     with db.reading(engine) as session:
@@ -127,18 +132,67 @@ def drain(engine: Engine, wechat_of: WeChatOf, clock: Clock, *, limit: int = 50)
             return 0
     with db.writing(engine) as session:
         outbox_claims.settle_overdue(session, now)
-        rows = outbox_claims.claim_many(session, now, limit)
         turns = outbox_claims.waiting_turns(session, now)
     gateway = functools.cache(wechat_of)
-    work = [functools.partial(_send_rows, engine, gateway, clock, group) for group in _groups(rows)]
-    work += [
+    work = [
         functools.partial(_send_turns, engine, gateway, clock, account_id, channel)
         for account_id, channel in turns
     ]
-    if len(work) <= 1:
-        return sum(step() for step in work)
-    with ThreadPoolExecutor(min(THREADS, len(work)), thread_name_prefix="outbox") as pool:
-        return sum(done.result() for done in [pool.submit(step) for step in work])
+    with _Threads() as threads:
+        handled = [threads.submit(step) for step in work]
+        sent = _drain_claimed(engine, gateway, clock, limit, sender, threads)
+        return sent + sum(done.result() for done in handled)
+
+
+def _drain_claimed(
+    engine: Engine,
+    gateway: WeChatOf,
+    clock: Clock,
+    limit: int,
+    sender: Sender | None,
+    threads: "_Threads",
+) -> int:
+    """Claim and send rows of channels that take no turns; how many."""
+    left = limit
+    others: list[Future[int]] = []
+
+    def claim(most: int, *, bulk: bool = True) -> list[Any]:
+        """Rows of channels with BULK; threads send the rest meanwhile."""
+        nonlocal left
+        if left <= 0:
+            return []
+        now = clock()
+        but = None if bulk else outbox_claims.by_bulk()
+        with db.writing(engine) as session:
+            rows = outbox_claims.claim_many(session, now, min(most, left), but=but)
+        left -= len(rows)
+        chosen: list[Any] = []
+        for group in _groups(rows):
+            if outbox_bulk.is_bulk(group):
+                chosen += group
+            else:
+                others.append(
+                    threads.submit(functools.partial(_send_rows, engine, gateway, clock, group))
+                )
+        if rows and not chosen:
+            return claim(most, bulk=bulk)
+        return chosen
+
+    own = sender or Sender()
+    sent = 0
+    if own.turn.acquire(blocking=False):
+        try:
+            sent = outbox_bulk.Flow(engine, gateway, clock, own, claim).run()
+        except BaseException:
+            own.close()  # calls under way are nobody's now
+            raise
+        finally:
+            if sender is None:
+                own.close()
+            own.turn.release()
+    else:
+        claim(limit, bulk=False)
+    return sent + sum(done.result() for done in others)
 
 
 def prune(session: Session, before: datetime, limit: int) -> int:
@@ -163,6 +217,25 @@ def _groups(rows: Sequence[Any]) -> list[list[Any]]:
         one = ("row", row.id) if row.follower_id is None else ("follower", row.follower_id)
         groups.setdefault(one, []).append(row)
     return list(groups.values())
+
+
+class _Threads:
+    """A pool that is made when the first step comes: most drains need none."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> "_Threads":
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+    def submit(self, step: Callable[[], int]) -> "Future[int]":
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
+        return self._pool.submit(step)
 
 
 def _send_rows(engine: Engine, gateway: WeChatOf, clock: Clock, rows: Sequence[Any]) -> int:
@@ -191,154 +264,29 @@ def _send(engine: Engine, gateway: WeChatOf, clock: Clock, row: Any) -> None:
     if begun is None:
         log.warning("outbox_lost", row=row.id)  # recovered meanwhile by somebody else
         return
-    row = begun
-    channel = channels().get(row.channel)
     with db.reading(engine) as session:
-        kind = session.execute(
-            sa.select(accounts_table.c.kind).where(accounts_table.c.id == row.account_id)
-        ).scalar_one()
-        situation = Situation(
-            attempts=row.attempts,
-            first_try_at=row.first_try_at,
-            repeatable=outbox_claims.repeatable(channel, row.purpose),
-            account_kind=kind,
-            unanswered=row.unanswered_at is not None,
-            expires_at=row.expires_at,
-        )
-        prepared = _prepared(session, row, situation, clock())
-    if isinstance(prepared, Outcome):
-        outcome = prepared
-    elif channel is None:
-        outcome = Outcome("failed", f"there is no channel '{row.channel}'")
-    else:
-        outcome = _call(channel, gateway, prepared, situation, clock)
-    _store(engine, row, outcome, clock())
+        [prepared] = outbox_items.prepare(session, [begun], clock())
+    outcome = _call(prepared, gateway, clock)
+    with db.writing(engine) as session:
+        ended = Ended(begun, outcome, prepared.situation.first_try_at)
+        outbox_receipts.store(session, [ended], clock())
 
 
-def _call(
-    channel: ModuleType, gateway: WeChatOf, item: Item, situation: Situation, clock: Clock
-) -> Outcome:
+def _call(prepared: Prepared, gateway: WeChatOf, clock: Clock) -> Outcome:
+    item, situation = prepared.found, prepared.situation
+    if isinstance(item, Outcome):
+        return item
+    if prepared.channel is None:
+        return Outcome("failed", f"there is no channel '{item.channel}'")
     try:
         wechat = gateway(item.account_id)
     except Refused as problem:  # its secrets do not open: an operator's matter, not this row's
         log.error("no_gateway", account=item.account_id, error=str(problem))
         return outcomes.later(str(problem), situation, clock())
     try:
-        return outcomes.succeeded(channel.send(wechat, item))
+        return outcomes.succeeded(prepared.channel.send(wechat, item))
     except Exception as problem:
-        outcome = outcomes.after_problem(problem, situation, clock())
-        log.warning(
-            "outbox_problem",
-            row=item.id,
-            channel=item.channel,
-            attempts=item.attempts,
-            status=outcome.status,
-            errcode=outcome.errcode,
-            error=outcome.error,
-        )
-        return outcome
-
-
-def _prepared(session: Session, row: Any, situation: Situation, now: datetime) -> Item | Outcome:
-    """The item to send, with OpenIDs and media ids looked up; or what becomes of a row that cannot be sent now."""
-    if situation.expires_at is not None and situation.expires_at <= now:
-        return Outcome("unknown" if situation.unanswered else "expired")
-    try:
-        open_id = _open_id(session, row)
-        payload = dict(row.payload)
-        if payload.get("content"):
-            payload["content"] = media.resolve(session, row.account_id, payload["content"])
-        if payload.get("target") == "open_ids" and "open_ids" not in payload:
-            batch_id = payload.get("batch_id", row.purpose_id)
-            payload["open_ids"] = _open_ids(session, row.account_id, batch_id)
-    except media.NotYet as problem:
-        return outcomes.later(str(problem), situation, now)
-    except Refused as problem:
-        return outcomes.after_problem(problem, situation, now)
-    return Item(
-        id=row.id,
-        account_id=row.account_id,
-        channel=row.channel,
-        purpose=row.purpose,
-        purpose_id=row.purpose_id,
-        follower_id=row.follower_id,
-        open_id=open_id,
-        payload=payload,
-        attempts=row.attempts,
-        first_try_at=row.first_try_at,
-        expires_at=row.expires_at,
-    )
-
-
-def _open_id(session: Session, row: Any) -> str | None:
-    if row.follower_id is None:
-        return None
-    found = session.execute(
-        sa.select(followers.c.open_id, followers.c.subscribed, followers.c.erased_at).where(
-            followers.c.id == row.follower_id, followers.c.account_id == row.account_id
-        )
-    ).one_or_none()
-    if found is None or not found.subscribed or found.erased_at is not None:
-        raise Refused(LEFT)
-    return str(found.open_id)
-
-
-def _open_ids(session: Session, account_id: int, batch_id: int) -> list[str]:
-    """Everybody of a batch by follower id: the same list at every repeat, whoever left since.
-
-    Only an erased follower is missing, because nobody knows their OpenID any more.
-    """
-    return list(
-        session.execute(
-            sa.select(followers.c.open_id)
-            .join(deliveries, deliveries.c.follower_id == followers.c.id)
-            .where(
-                deliveries.c.account_id == account_id,
-                deliveries.c.batch_id == batch_id,
-                followers.c.erased_at.is_(None),
-            )
-            .order_by(followers.c.id)
-        ).scalars()
-    )
-
-
-def _store(engine: Engine, row: Any, outcome: Outcome, now: datetime) -> None:
-    values: dict[str, Any] = {
-        "status": outcome.status,
-        "errcode": outcome.errcode,
-        "error": outcome.error,
-        "receipt": outcome.receipt,
-        "lease_until": None,
-    }
-    if outcome.not_before is not None:
-        values["not_before"] = outcome.not_before
-    if outcome.unanswered:
-        values["unanswered_at"] = outbox_claims.first_moment(outbox.c.unanswered_at, now)
-    if outcome.status == "sent":
-        values["sent_at"] = now
-    with db.writing(engine) as session:
-        changed = session.execute(
-            sa.update(outbox)
-            .where(outbox_claims.claimed(row))
-            .values(**values)
-            .returning(outbox.c.id)
-        ).scalar()
-        if outcome.errcode == NOT_GRANTED:
-            accounts.forbid(session, row.account_id, row.channel)
-        if row.follower_id is not None:
-            _believe(session, row, outcome.errcode)
-    if changed is None:
-        log.warning("outbox_late", row=row.id, status=outcome.status, errcode=outcome.errcode)
-
-
-def _believe(session: Session, row: Any, errcode: int | None) -> None:
-    """What a refusal says about the follower, from the moment the call began."""
-    if errcode in NOT_FOLLOWING:
-        follower_state.left(
-            session, row.account_id, [row.follower_id], row.first_try_at, source="refusal"
-        )
-    elif errcode in NO_WINDOW:
-        follower_state.close_windows(session, row.follower_id, row.first_try_at)
+        return outbox_receipts.of_problem(prepared.row, problem, situation, clock())
 
 
 __all__ = ["LEFT", "PREVIEW", "Item", "cancel", "drain", "put", "put_many"]

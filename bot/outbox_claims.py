@@ -1,6 +1,6 @@
 """Which outbox rows may be sent now, by whom, and what becomes of those nobody came back for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from bot import db, kept, mass_turns, registry
 from bot.db import Session, UtcDateTime
 from bot.outcomes import REPEAT_FOR, REPEAT_WAIT
+from bot.sql import among
 from bot.tables.accounts import accounts
 from bot.tables.outbox import outbox
 
@@ -35,7 +36,8 @@ def repeatable(channel: ModuleType | None, purpose: str) -> bool:
 def work_waits(session: Session, now: datetime) -> bool:
     """Whether a drain would find anything; only reads, so that an idle drain is in nobody's way."""
     waiting = outbox.c.status == "waiting"
-    due = sa.and_(waiting, outbox.c.not_before <= now, _not_stopped())
+    ours = outbox.c.channel.not_in(_names("APART"))
+    due = sa.and_(waiting, outbox.c.not_before <= now, _not_stopped(), ours)
     questions = (due, _abandoned(now), sa.and_(waiting, outbox.c.expires_at <= now), _given_up(now))
     return any(
         session.execute(sa.select(outbox.c.id).where(question).limit(1)).scalar() is not None
@@ -88,8 +90,13 @@ def settle_overdue(session: Session, now: datetime) -> None:
     )
 
 
-def claim_many(session: Session, now: datetime, limit: int) -> list[Any]:
-    """Take due rows of channels that take no turns: what somebody waits for first, then the rest."""
+def claim_many(
+    session: Session, now: datetime, limit: int, *, but: sa.ColumnElement[bool] | None = None
+) -> list[Any]:
+    """Take due rows of channels that take no turns: what somebody waits for first, then the rest.
+
+    ``but`` names rows that are left to wait.
+    """
     earlier = outbox.alias("earlier")
     # two messages to one follower must not overtake each other in two drains at once
     in_flight = sa.exists().where(
@@ -100,8 +107,11 @@ def claim_many(session: Session, now: datetime, limit: int) -> list[Any]:
         outbox.c.not_before <= now,
         _not_stopped(),
         sa.or_(outbox.c.channel.not_in(_names("SERIAL")), outbox.c.purpose == PREVIEW),
+        outbox.c.channel.not_in(_names("APART")),
         sa.not_(in_flight),
     )
+    if but is not None:
+        free = sa.and_(free, sa.not_(but))
     order = [outbox.c.not_before, outbox.c.id]
     first = outbox.c.purpose.in_(FIRST_PURPOSES)
     taken: list[Any] = []
@@ -116,6 +126,11 @@ def claim_many(session: Session, now: datetime, limit: int) -> list[Any]:
                 limit=limit - len(taken),
             )
     return taken
+
+
+def by_bulk() -> sa.ColumnElement[bool]:
+    """Rows of channels that send many at once."""
+    return sa.and_(outbox.c.channel.in_(_names("BULK")), outbox.c.purpose != PREVIEW)
 
 
 def waiting_turns(session: Session, now: datetime) -> list[tuple[int, str]]:
@@ -206,6 +221,48 @@ def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
             .values(lease_until=now + LEASE, first_try_at=first_moment(outbox.c.first_try_at, now))
             .returning(*outbox.c)
         ).one_or_none()
+
+
+def begin_many(session: Session, rows: Sequence[Any], now: datetime) -> frozenset[int]:
+    """``begin`` for many claimed rows at once: those whose calls may begin now.
+
+    Left out are rows whose claim was lost, and those of an account that was stopped meanwhile.
+    """
+    begun: set[int] = set()
+    for attempts in {row.attempts for row in rows}:
+        ids = [row.id for row in rows if row.attempts == attempts]
+        begun.update(
+            session.execute(
+                sa.update(outbox)
+                .where(
+                    among(outbox.c.id, ids),
+                    outbox.c.status == "sending",
+                    outbox.c.attempts == attempts,
+                    outbox.c.lease_until > now,
+                    _not_stopped(),
+                )
+                .values(
+                    lease_until=now + LEASE, first_try_at=first_moment(outbox.c.first_try_at, now)
+                )
+                .returning(outbox.c.id)
+            ).scalars()
+        )
+    return frozenset(begun)
+
+
+def give_back(session: Session, rows: Sequence[Any]) -> None:
+    """Claimed rows whose calls did not begin wait again as if they had not been claimed."""
+    for attempts in {row.attempts for row in rows}:
+        ids = [row.id for row in rows if row.attempts == attempts]
+        session.execute(
+            sa.update(outbox)
+            .where(
+                among(outbox.c.id, ids),
+                outbox.c.status == "sending",
+                outbox.c.attempts == attempts,
+            )
+            .values(status="waiting", attempts=outbox.c.attempts - 1, lease_until=None)
+        )
 
 
 def first_moment(column: sa.Column[Any], now: datetime) -> sa.ColumnElement[Any]:

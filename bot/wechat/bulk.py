@@ -180,7 +180,7 @@ class Lines:
         call.token = token
         try:
             self._curl.start(call)
-        except Exception as problem:  # a payload that is no JSON: nothing was sent
+        except (TypeError, ValueError) as problem:  # a payload that is no JSON: nothing was sent
             self._ready.append(Answer(call.key, None, problem))
 
     def _finish(self, call: _Call, got: "_Got") -> None:
