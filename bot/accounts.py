@@ -25,6 +25,9 @@ OPT_IN_WORDS = ("订阅",)
 APPROVE_ABOVE = 1000  # recipients above which a second operator must approve
 # A send to everybody waits so long after its last approval, so that somebody may still stop it. Source: our choice.
 ALL_SEND_HOLD = "10m"
+# The guard waits so long after each part of a mass run before it counts who left: most of those who leave do
+# so when they read it. Source: our choice; docs/operating.md says what it costs.
+GUARD_EVERY = "15m"
 _SECONDS: TypeAdapter[int] = TypeAdapter(Seconds)
 
 
@@ -43,7 +46,8 @@ class Limits:
     """What an account allows itself. ``quiet_hours`` are Shanghai wall-clock times and may span midnight.
 
     ``holdout``: the share of followers no campaign reaches. ``person_cap`` counts a person across all accounts
-    of a brand. ``most_people``: no run has more recipients, whoever approves it.
+    of a brand. ``most_people``: no run has more recipients, whoever approves it. ``guard``: mass runs go out in
+    parts, and stop when too many leave; ``guard_every``: how long each part waits before the next.
     """
 
     quiet_hours: tuple[time, time] | None = None
@@ -56,6 +60,8 @@ class Limits:
     person_cap: Cap | None = None
     most_people: int | None = None
     all_send_hold: timedelta = timedelta(minutes=10)
+    guard: bool = True
+    guard_every: timedelta = timedelta(minutes=15)
 
     @property
     def every_cap(self) -> tuple[Cap, ...]:
@@ -294,6 +300,10 @@ def limits_from(stored: Mapping[str, Any]) -> Limits:
         most_people=stored.get("most_people"),
         all_send_hold=timedelta(
             seconds=_SECONDS.validate_python(stored.get("all_send_hold") or ALL_SEND_HOLD)
+        ),
+        guard=stored.get("guard") is not False,
+        guard_every=timedelta(
+            seconds=_SECONDS.validate_python(stored.get("guard_every") or GUARD_EVERY)
         ),
     )
 

@@ -69,6 +69,12 @@ def _seconds(value: Any) -> Any:
     return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
+def seconds_of(text: Any) -> int:
+    """``"10m"`` as 600: what ``duration_text`` wrote, or a number of seconds as it is."""
+    found: int = _seconds(text)
+    return found
+
+
 def duration_text(seconds: int) -> str:
     """``600`` as ``10m``: the largest unit that says it exactly."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):

@@ -15,8 +15,10 @@ from sqlalchemy.exc import DBAPIError
 
 from bot import accounts, clock, db
 from bot.accounts import Account
+from bot.campaigns.approvals import order_holds
 from bot.config import Config
 from bot.kept import DatabaseStore, RedisStore
+from bot.outbox_bulk import Sender
 from bot.rulebook import Rulebooks
 from bot.secrets import seal, unseal
 from bot.tables.jobs import installation
@@ -45,6 +47,7 @@ class Runtime:
     clock: Callable[[], datetime]
     store: DatabaseStore | RedisStore
     rulebooks: Rulebooks = field(default_factory=Rulebooks)
+    sender: Sender = field(default_factory=Sender)
     http: Callable[[], requests.Session] = new_http
     _known: dict[str, Known] = field(default_factory=dict)
     _gateways: dict[int, tuple[str, WeChat]] = field(default_factory=dict)
@@ -92,6 +95,7 @@ class Runtime:
                     now=self.clock,
                     seal=partial(seal, self.secret_key),
                     unseal=partial(unseal, self.secret_key),
+                    vouches=partial(order_holds, self.secret_key),
                 )
                 found = (mark, gateway)
                 self._gateways[account_id] = found
@@ -100,6 +104,7 @@ class Runtime:
     def close(self) -> None:
         """Finish what is being written and let the database go."""
         self.writer.close()
+        self.sender.close()
         self.engine.dispose()
 
 

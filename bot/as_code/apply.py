@@ -143,7 +143,7 @@ def apply(
         rulebook.publish(session, account_id, body, by=by, note="account file", now=now)
     if kinds & {"menu", "personal_menus"}:
         writing.write_menus(session, account_id, wanted)
-    writing.write_campaigns(session, account_id, wanted, made.of("campaign"), by, now)
+    writing.write_campaigns(session, account_id, wanted, made.of("campaign"), by, now, secret_key)
     _tell_platform(session, account_id, wanted, prepared.existing, kinds, now)
     operators.audit(
         session,

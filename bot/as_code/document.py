@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from bot.accounts import ALL_SEND_HOLD, APPROVE_ABOVE, OPT_OUT_WORDS, check_slug
+from bot.accounts import ALL_SEND_HOLD, APPROVE_ABOVE, GUARD_EVERY, OPT_OUT_WORDS, check_slug
 from bot.as_code.reading import Problem, Source
 from bot.campaigns.document import LARGEST_HOLDOUT, known_channel
 from bot.content import Content
@@ -163,6 +163,8 @@ class LimitsPart(Params):
     person_cap: Cap | None = None
     most_people: Annotated[Whole, Field(ge=1)] | None = None
     all_send_hold: Seconds | None = None
+    guard: bool | None = None
+    guard_every: Seconds | None = None
 
 
 class Document(Params):
@@ -320,6 +322,10 @@ def limits_doc(stored: Mapping[str, Any]) -> Json:
         del found["opt_out"]
     if found.get("all_send_hold") == ALL_SEND_HOLD:
         del found["all_send_hold"]
+    if found.get("guard") is True:
+        del found["guard"]
+    if found.get("guard_every") == GUARD_EVERY:
+        del found["guard_every"]
     return {key: value for key, value in found.items() if value or key not in ("holdout", "caps")}
 
 

@@ -12,7 +12,7 @@ from bot.as_code.files import File
 from bot.as_code.plan import GONE
 from bot.as_code.pull import Existing
 from bot.audiences import segments
-from bot.campaigns import definitions
+from bot.campaigns import approvals, definitions
 from bot.db import Session, upsert
 from bot.tables.accounts import media
 from bot.tables.audiences import segments as segments_table
@@ -201,6 +201,7 @@ def write_campaigns(
     signs: Mapping[str, str],
     by: str,
     now: datetime,
+    secret_key: str,
 ) -> None:
     account = accounts.by_id(session, account_id)
     for name, sign in signs.items():
@@ -209,7 +210,9 @@ def write_campaigns(
             continue
         place = f"campaigns.{list(wanted.campaigns).index(name)}"
         document = wanted.campaigns[name]
-        definitions.save(session, account, document, now, by=by, place=place)
+        campaign = definitions.save(session, account, document, now, by=by, place=place)
+        if "approved_for" in document:
+            approvals.stamp(session, campaign, secret_key)
 
 
 def stored_files(session: Session, account_id: int) -> frozenset[tuple[str, str]]:

@@ -34,7 +34,7 @@ class _Job:
     def out_of_line(self) -> sa.ColumnElement[bool]:
         status, slot = deliveries.c.status, deliveries.c.slot
         wrong = {
-            "sent": sa.or_(status.in_(("planned", "unknown")), slot == ledger.RESERVED),
+            "sent": sa.or_(status.in_(("planned", "unknown", "failed")), slot == ledger.RESERVED),
             "unknown": sa.or_(status == "planned", slot == ledger.RESERVED),
             "failed": sa.or_(status.in_(("planned", "sent", "unknown")), slot.is_not(None)),
         }
@@ -119,10 +119,26 @@ def _close(session: Session, job: _Job, row: Any) -> bool:
 
 def _sent(session: Session, job: _Job, wrong: Any, these: Any) -> None:
     at = job.batch.submitted_at or job.now
+    _charge_again(session, job, these)
     ledger.spend(session, job.batch.account_id, wrong)
-    status = deliveries.c.status.in_(("planned", "unknown"))
+    status = deliveries.c.status.in_(("planned", "unknown", "failed"))
     session.execute(sa.update(deliveries).where(these, status).values(status="sent", at=at))
     record_sent(session, these, at)
+
+
+def _charge_again(session: Session, job: _Job, these: Any) -> None:
+    """A batch that was called failed went out after all: its people are charged for the month it went out in.
+
+    Who spent the slot on something else meanwhile is at four already, and the platform delivered no fifth.
+    """
+    failed = sa.and_(these, deliveries.c.status == "failed", deliveries.c.month.is_not(None))
+    people = list(session.execute(sa.select(deliveries.c.follower_id).where(failed)).scalars())
+    got = ledger.reserve(session, job.batch.account_id, people, job.batch.month)
+    session.execute(
+        sa.update(deliveries)
+        .where(failed, among(deliveries.c.follower_id, got))
+        .values(slot=ledger.RESERVED, month=job.batch.month)
+    )
 
 
 def _unknown(session: Session, job: _Job, wrong: Any, these: Any) -> None:

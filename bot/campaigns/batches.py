@@ -1,7 +1,11 @@
-"""Mass batches: who of a wave goes into the next one, and the outbox row that carries it."""
+"""Mass batches: who of a wave goes into the next one, and the outbox row that carries it.
+
+A batch never mixes groups or variants, so that what the platform says of it (counts, not people) is known
+for each of them.
+"""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +15,7 @@ import sqlalchemy as sa
 from bot import db, outbox
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import definitions, ledger, waves
+from bot.campaigns import approvals, definitions, ledger, waves
 from bot.campaigns.budget import SENDS_A_DAY
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.schedule import after_quiet
@@ -32,52 +36,136 @@ NO_BATCH: Mapping[str, Any] = {"batch_id": None, "queued_at": None}
 FILL_WITHIN = timedelta(minutes=10)
 
 
+# scatters people whatever their age: the oldest followers are not like the others
+_SCATTER, SCATTERED = 7919, 10007
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One pair of group and variant. None where the campaign has no groups, or no experiment (yet)."""
+
+    group: str | None
+    variant: str | None
+
+    @property
+    def people(self) -> sa.ColumnElement[bool]:
+        """Deliveries of this cell."""
+        return sa.and_(_is(deliveries.c.group, self.group), _is(deliveries.c.variant, self.variant))
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One wave of a run that is to be cut into batches. ``content`` is rendered with shared links."""
+    """One wave of a run that is to be cut into batches. ``content``: by variant, rendered with shared links.
+
+    ``below``: only who is scattered below it may go, until the guard has looked again; None: everybody.
+    ``decides``: who has no variant yet waits for one.
+    """
 
     run: Any
     account: Account
     campaign: Campaign
     wave: int
-    content: Mapping[str, Any]
+    content: Callable[[str | None], Mapping[str, Any]]
     now: datetime
+    below: int | None = None
+    decides: bool = False
+    secret_key: str = ""
 
     @property
     def waiting(self) -> sa.ColumnElement[bool]:
-        return sa.and_(
-            deliveries.c.run_id == self.run.id,
-            deliveries.c.status == "planned",
-            deliveries.c.queued_at.is_(None),
-            deliveries.c.channel == "mass",
-            deliveries.c.wave == self.wave,
-        )
+        """Who may go now."""
+        found = [mass_waiting(self.run.id), deliveries.c.wave == self.wave]
+        if self.decides:
+            found.append(deliveries.c.variant.is_not(None))
+        if self.below is not None:
+            found.append(scattered() < self.below)
+        return sa.and_(*found)
+
+
+def mass_waiting(run_id: int) -> sa.ColumnElement[bool]:
+    """Deliveries by mass of a run that are in no batch yet."""
+    return sa.and_(
+        deliveries.c.run_id == run_id,
+        deliveries.c.status == "planned",
+        deliveries.c.queued_at.is_(None),
+        deliveries.c.channel == "mass",
+    )
+
+
+def scattered() -> sa.ColumnElement[int]:
+    """A number from 0 to ``SCATTERED`` − 1 for each delivery that has nothing to do with who it is."""
+    return (deliveries.c.follower_id * _SCATTER) % SCATTERED
 
 
 def next_batch(session: Session, job: Job) -> tuple[int, bool]:
     """One step of forming a batch of OpenIDs: (outbox rows put, whether there is more to do at once).
 
     A batch is ``planned`` while it is filled, a few hundred followers a transaction, and is handed to
-    the outbox in the transaction that completes it. It has 2 to 10,000 people, by follower id. One
-    alone joins the next wave; in the last wave the reason is ``batch_of_one``.
+    the outbox in the transaction that completes it. It has 2 to 10,000 people of one group and variant,
+    by follower id. One alone joins the next of the same cell; where there is none the reason is ``batch_of_one``.
     """
     ledger.in_turn(session, job.account.id)
     batch = being_filled(session, job.run.id, job.wave)
     if batch is not None and _is_stale(session, batch, job.now):
         empty(session, batch)
         return 0, True
+    cell = _next_cell(session, job) if batch is None else Cell(batch.group, batch.variant)
+    if cell is None:
+        return 0, False
     size = 0 if batch is None else batch.size
-    taken = _take_people(session, job, min(ROWS, waves.LARGEST_BATCH - size))
+    taken = _take_people(session, job, cell, min(ROWS, waves.LARGEST_BATCH - size))
     if taken:
-        batch = batch or _make(session, job, "open_ids")
+        batch = batch or _make(session, job, "open_ids", cell)
         size += len(taken)
         _fill(session, job, batch.id, taken, size)
-    waiting = _waiting(session, job, 2)
+    waiting = _waiting(session, sa.and_(job.waiting, cell.people), 2)
     if batch is None or (waiting and size < waves.LARGEST_BATCH):
-        return 0, True  # without a batch: another channel or wave may have more
+        return 0, True  # without a batch: all of them had left meanwhile
     if len(waiting) == 1:
         size -= _leave_the_last(session, batch.id)
     return _complete(session, job, batch, size), True
+
+
+def left_over(session: Session, job: Job) -> bool:
+    """Whether some of the wave wait until the guard has looked again."""
+    held = [mass_waiting(job.run.id), deliveries.c.wave == job.wave]
+    if job.decides:
+        held.append(deliveries.c.variant.is_not(None))
+    return bool(_waiting(session, sa.and_(*held), 1))
+
+
+def _next_cell(session: Session, job: Job) -> Cell | None:
+    """The cell of the next batch: one of which two may go, or one who has nobody to wait for."""
+    for cell in _cells(job.campaign):
+        here = _waiting(session, sa.and_(job.waiting, cell.people), 2)
+        if len(here) > 1 or (here and _elsewhere(session, job, cell) is None):
+            return cell
+    return None
+
+
+def _cells(campaign: Campaign) -> list[Cell]:
+    # without a group or variant: who has none yet, or a follow-up, which tests nothing
+    variants = [arm["name"] for arm in (campaign.experiment or {}).get("variants", ())]
+    groups = [name for name, _ in campaign.group_segments() if name is not None]
+    return [Cell(group, variant) for group in (*groups, None) for variant in (*variants, None)]
+
+
+def _elsewhere(session: Session, job: Job, cell: Cell) -> Any | None:
+    """Somebody of the cell whom one who is alone may wait for: (wave, variant). Of a later wave, of a later
+    part of this one, or of those of the group who have no variant yet."""
+    later = [deliveries.c.wave > job.wave]
+    if job.below is not None:
+        later.append(sa.and_(deliveries.c.wave == job.wave, scattered() >= job.below))
+    undecided = deliveries.c.variant.is_(None)
+    same = sa.and_(cell.people, sa.or_(*later))
+    if job.decides:
+        same = sa.or_(same, sa.and_(undecided, _is(deliveries.c.group, cell.group)))
+    return session.execute(
+        sa.select(deliveries.c.wave, deliveries.c.variant)
+        .where(mass_waiting(job.run.id), same)
+        .order_by(undecided, deliveries.c.wave)
+        .limit(1)
+    ).one_or_none()
 
 
 def single_call(session: Session, job: Job) -> tuple[int, bool]:
@@ -93,22 +181,29 @@ def single_call(session: Session, job: Job) -> tuple[int, bool]:
         )
         return 0, False
     target = _single_target(session, job)
+    to_all = target is not None and target["target"] == "all"
+    if to_all and not approvals.holds(session, job.campaign, job.secret_key):
+        return _pause(session, job, approvals.UNSEALED)
     if target is None:
-        session.execute(
-            sa.update(campaign_runs)
-            .where(campaign_runs.c.id == job.run.id)
-            .values(status="paused", reason="segment_unfit")
-        )
-        return 0, False
+        return _pause(session, job, "segment_unfit")
     batch = being_filled(session, job.run.id, job.wave)
-    batch = batch or _make(session, job, str(target["target"]))
-    people = _waiting(session, job, ROWS)
+    batch = batch or _make(session, job, str(target["target"]), Cell(None, None))
+    people = _waiting(session, job.waiting, ROWS)
     size = batch.size + len(people)
     _fill(session, job, batch.id, people, size)
-    if _waiting(session, job, 1):
+    if _waiting(session, job.waiting, 1):
         return 0, True
     _hand_over(session, job, batch, size, target)
     return 1, False
+
+
+def _pause(session: Session, job: Job, reason: str) -> tuple[int, bool]:
+    session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == job.run.id)
+        .values(status="paused", reason=reason)
+    )
+    return 0, False
 
 
 def being_filled(session: Session, run_id: int, wave: int | None = None) -> Any | None:
@@ -121,7 +216,7 @@ def being_filled(session: Session, run_id: int, wave: int | None = None) -> Any 
     ).one_or_none()
 
 
-def _take_people(session: Session, job: Job, limit: int) -> list[int]:
+def _take_people(session: Session, job: Job, cell: Cell, limit: int) -> list[int]:
     """Deliveries of the next people who may be sent to now; who may not is skipped, with the slot back.
 
     A slot belongs to the Shanghai month of submission: one of a month that is over is taken anew.
@@ -136,7 +231,7 @@ def _take_people(session: Session, job: Job, limit: int) -> list[int]:
             followers.c.opted_out_at,
         )
         .join(followers, followers.c.id == deliveries.c.follower_id)
-        .where(job.waiting)
+        .where(job.waiting, cell.people)
         .order_by(deliveries.c.follower_id)
         .limit(limit)
     ).all()
@@ -175,8 +270,8 @@ def _take_slots_anew(session: Session, job: Job, rows: list[Any], month: str) ->
     return stay
 
 
-def _waiting(session: Session, job: Job, limit: int) -> list[int]:
-    rows = sa.select(deliveries.c.id).where(job.waiting).order_by(deliveries.c.follower_id)
+def _waiting(session: Session, which: sa.ColumnElement[bool], limit: int) -> list[int]:
+    rows = sa.select(deliveries.c.id).where(which).order_by(deliveries.c.follower_id)
     return list(session.execute(rows.limit(limit)).scalars())
 
 
@@ -194,14 +289,15 @@ def _complete(session: Session, job: Job, batch: Any, size: int) -> int:
     if size >= waves.SMALLEST_BATCH:
         return _hand_over(session, job, batch, size, {"target": "open_ids"})
     alone = _members(session, batch.id, 1)
-    if job.wave == waves.CANARY_WAVE:
+    joins = _elsewhere(session, job, Cell(batch.group, batch.variant))
+    if joins is None:
+        _skip(session, job, alone, "batch_of_one")
+    else:
         session.execute(
             sa.update(deliveries)
             .where(among(deliveries.c.id, alone))
-            .values(wave=waves.REST_WAVE, **NO_BATCH)
+            .values(wave=max(job.wave, joins.wave), variant=joins.variant, **NO_BATCH)
         )
-    else:
-        _skip(session, job, alone, "batch_of_one")
     session.execute(sa.delete(mass_batches).where(mass_batches.c.id == batch.id))
     return 0
 
@@ -216,11 +312,19 @@ def _hand_over(session: Session, job: Job, batch: Any, size: int, target: Mappin
     payload = {
         **target,
         "batch_id": batch.id,
-        "content": dict(job.content),
+        "content": dict(job.content(batch.variant)),
         "client_msg_id": batch.client_msg_id,
     }
     if target["target"] == "open_ids":
         payload["month"] = month
+    if target["target"] == "all":
+        payload["approval"] = approvals.order(
+            job.secret_key,
+            job.account.app_id,
+            batch.client_msg_id,
+            payload["content"],
+            _approvers(job.campaign),
+        )
     outbox.put(
         session,
         account_id=job.account.id,
@@ -282,7 +386,7 @@ def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
     """To whom a single call goes; None: the segment is neither everybody nor one tag."""
     where = segments.get(session, job.account.id, job.campaign.segment).where
     if definitions.is_everybody(session, job.account.id, where):
-        return {"target": "all", "approval": _approval(job.campaign)}
+        return {"target": "all"}
     tag_id = definitions.single_tag(session, job.account.id, where)
     return None if tag_id is None else {"target": "tag", "tag_id": tag_id}
 
@@ -298,7 +402,7 @@ def client_msg_id(session: Session, batch_id: int) -> str:
     return f"{prefix}-{batch_id}"
 
 
-def _make(session: Session, job: Job, target: str) -> Any:
+def _make(session: Session, job: Job, target: str, cell: Cell) -> Any:
     number = session.execute(
         sa.select(sa.func.coalesce(sa.func.max(mass_batches.c.number), 0)).where(
             mass_batches.c.run_id == job.run.id, mass_batches.c.wave == job.wave
@@ -311,6 +415,8 @@ def _make(session: Session, job: Job, target: str) -> Any:
             run_id=job.run.id,
             wave=job.wave,
             number=number + 1,
+            group=cell.group,
+            variant=cell.variant,
             target=target,
             # its own id is known only afterwards
             client_msg_id=f"new-{job.run.id}-{job.wave}-{number + 1}",
@@ -340,15 +446,14 @@ def _skip(session: Session, job: Job, ids: list[int], reason: str) -> None:
     )
 
 
-def _approval(campaign: Campaign) -> dict[str, str]:
+def _approvers(campaign: Campaign) -> list[str]:
     """The two who approved a send to everybody; an account file stands for its author and its reviewer."""
     names: list[str] = []
     for item in campaign.approved_by:
         names += (
             ["account file", "its review"] if item == definitions.FILE_APPROVAL else [str(item)]
         )
-    asked_by, approved_by = [*names, "", ""][:2]  # fewer than two: the gateway refuses
-    return {"asked_by": asked_by, "approved_by": approved_by}
+    return names
 
 
 def _sent_today(session: Session, account_id: int, now: datetime) -> int:
@@ -369,3 +474,7 @@ def _sent_today(session: Session, account_id: int, now: datetime) -> int:
         )
     ).scalar_one()
     return int(ours) + int(theirs)
+
+
+def _is(column: sa.Column[str], value: str | None) -> sa.ColumnElement[bool]:
+    return column.is_(None) if value is None else column == value

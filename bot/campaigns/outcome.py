@@ -1,21 +1,30 @@
 """What came of a campaign, in the words of the trade: delivered, guided, 导量率, unfollows, slots spent."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from bot import tracking
+from bot.campaigns.candidates import MASS
+from bot.campaigns.definitions import Campaign
 from bot.clock import day_of
 from bot.db import Session
 from bot.errors import Refused
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_batches
 from bot.tables.events import events
 from bot.tables.followers import followers
+from bot.tables.tracking import clicks, links
 
 # an unfollow within so long after a message is put down to it. Source: our definition
 UNFOLLOW_WINDOW = timedelta(hours=48)
 BASE_DAYS = 14  # before the first send; their unfollows are what would have happened anyway
+LEAST_DAYS = 3  # of own history before it is believed. Source: our choice
+# about 8 of 10,000 followers leave on a day without a message. Source: a survey of 8,464 accounts by 新榜,
+# niaogebiji.com/article-38451-1.html (read 2026-11)
+USUAL_RATE = 0.0008 * UNFOLLOW_WINDOW.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,92 @@ def _unfollows(session: Session, mine: sa.ColumnElement[bool]) -> int:
             for row in rows
             if row.at is not None and row.at <= row.gone_at <= row.at + UNFOLLOW_WINDOW
         }
+    )
+
+
+def base_rate(session: Session, account_id: int, first: datetime) -> float:
+    """The share of followers who leave within 48 hours without any message, from the days before ``first``.
+
+    Where the account's own history is shorter than ``LEAST_DAYS`` the trade's figure stands in for it.
+    """
+    since = first - timedelta(days=BASE_DAYS)
+    begun = session.execute(
+        sa.select(sa.func.min(events.c.at)).where(
+            events.c.account_id == account_id, events.c.at >= since
+        )
+    ).scalar()
+    if begun is None or first - begun < timedelta(days=LEAST_DAYS):
+        return USUAL_RATE
+    own = _base(session, account_id, first, 1)
+    return max(own, USUAL_RATE / 4)
+
+
+def by(
+    session: Session, run_id: int, campaign: Campaign, part: sa.Column[Any]
+) -> tuple[dict[Any, int], dict[Any, int]]:
+    """Delivered and hits of a run by ``group``, ``variant`` or ``channel`` of its deliveries."""
+    one_by_one = session.execute(
+        sa.select(part, sa.func.count())
+        .where(
+            deliveries.c.run_id == run_id,
+            deliveries.c.status == "sent",
+            deliveries.c.channel != MASS,
+        )
+        .group_by(part)
+    )
+    delivered: Counter[Any] = Counter({row[0]: row[1] for row in one_by_one})
+    of_batch = sa.literal(MASS) if part.name == "channel" else mass_batches.c[part.name]
+    # the platform tells a batch's numbers, never whose they are; before it told them its size stands for it
+    in_batches = session.execute(
+        sa.select(
+            of_batch.label("part"),
+            sa.func.sum(sa.func.coalesce(mass_batches.c.sent, mass_batches.c.size)),
+        )
+        .where(
+            mass_batches.c.run_id == run_id,
+            mass_batches.c.status.in_(("submitted", "finished")),
+        )
+        .group_by(*([] if part.name == "channel" else [of_batch]))
+    )
+    for row in in_batches:
+        delivered[row[0]] += int(row[1] or 0)
+    reaction = reactions(campaign).subquery()
+    hits = session.execute(
+        sa.select(part, sa.func.count(sa.distinct(deliveries.c.follower_id)))
+        .select_from(reaction.join(deliveries, deliveries.c.follower_id == reaction.c.follower_id))
+        .where(
+            deliveries.c.run_id == run_id,
+            deliveries.c.status == "sent",
+            reaction.c.at >= deliveries.c.at,
+        )
+        .group_by(part)
+    )
+    return {name: people for name, people in delivered.items() if people}, {
+        row[0]: row[1] for row in hits
+    }
+
+
+def reactions(campaign: Campaign) -> sa.Select[Any]:
+    """(follower_id, at) of everything that counts towards the campaign's goal: clean clicks, or its event."""
+    goal = campaign.goal or {}
+    if goal.get("metric") == "event":
+        return sa.select(events.c.follower_id, events.c.at).where(
+            events.c.account_id == campaign.account_id, events.c.kind == goal["event"]
+        )
+    return clean_clicks(campaign)
+
+
+def clean_clicks(campaign: Campaign) -> sa.Select[Any]:
+    """(follower_id, at) of every clean click on a link of the campaign."""
+    return (
+        sa.select(clicks.c.follower_id, clicks.c.at)
+        .select_from(clicks.join(links, links.c.id == clicks.c.link_id))
+        .where(
+            clicks.c.account_id == campaign.account_id,
+            links.c.campaign_id == campaign.id,
+            clicks.c.clean,
+            clicks.c.follower_id.is_not(None),
+        )
     )
 
 

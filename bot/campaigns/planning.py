@@ -18,7 +18,16 @@ from sqlalchemy.engine import Engine
 from bot import accounts, clock, db
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import budget, candidates, caps, definitions, external_sends, ledger, places
+from bot.campaigns import (
+    approvals,
+    budget,
+    candidates,
+    caps,
+    definitions,
+    external_sends,
+    ledger,
+    places,
+)
 from bot.campaigns.candidates import MASS, Plan
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.reach import Candidate, Choice
@@ -371,8 +380,8 @@ def _why_it_waits(
 ) -> str | None:
     """Why a planned run may not be sent yet, as in ``status.RUN_REASONS``; None: it may.
 
-    The upper bound comes first: nobody can approve beyond it. A send to everybody, where that is more people
-    than one operator may approve alone, counts down from its last approval.
+    The upper bound comes first: nobody can approve beyond it. A run of more people than one operator may
+    approve alone counts down from its last approval, and so does a single call to everybody.
     """
     limits = account.limits
     if limits.most_people is not None and people > limits.most_people:
@@ -381,11 +390,12 @@ def _why_it_waits(
     missing = definitions.missing_approval(
         campaign, people, slots, approve_above=limits.approve_above, to_everybody=to_everybody
     )
-    counts_down = to_everybody and people > limits.approve_above
-    if missing is not None or not counts_down or campaign.approved_at is None:
+    allowed = budget.allowance(account.kind, account.verified)
+    in_one_call = to_everybody and allowed is not None and not allowed.by_open_id
+    ends = approvals.hold_ends(campaign, people, account, in_one_call=in_one_call)
+    if missing is not None or ends is None or ends <= now:
         return missing
-    ends = campaign.approved_at + limits.all_send_hold
-    return f"countdown: {clock.local(ends):%m-%d %H:%M:%S}" if now < ends else None
+    return f"countdown: {clock.local(ends):%m-%d %H:%M:%S}"
 
 
 def close_campaign(session: Session, campaign_id: int) -> None:

@@ -12,17 +12,26 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import accounts, db, outbox, tracking
+from bot import accounts, consents, db, outbox, tracking
 from bot import content as contents
 from bot import followers as follower_rows
 from bot.accounts import Account
-from bot.campaigns import batches, definitions, planning, steering
+from bot.campaigns import (
+    approvals,
+    batches,
+    definitions,
+    guarding,
+    planning,
+    rounds,
+    steering,
+    trials,
+)
 from bot.campaigns import status as statuses
 from bot.campaigns.budget import allowance, opens_at
 from bot.campaigns.candidates import MASS
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.schedule import after_quiet
-from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, REST_WAVE
+from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE
 from bot.db import Session
 from bot.errors import Refused
 from bot.sql import among
@@ -41,10 +50,19 @@ class _Send:
     run: Any
     account: Account
     campaign: Campaign
+    channels: Sequence[str]
     now: datetime
     secret_key: str
     base_url: str
     links: Mapping[str, int]
+
+    def said(self, channel: str, variant: str | None) -> Mapping[str, Any]:
+        """What this run says on a channel to a variant."""
+        return self.campaign.content_for(channel, variant, self.run.round)
+
+    def decides(self, channel: str) -> bool:
+        """Whether who has no variant on this channel waits for one."""
+        return rounds.is_tested(self.campaign, self.run.round, channel)
 
     def link(self, follower_id: int) -> Callable[[str], str]:
         """Addresses of tracked links, as ``content.render`` asks for them; follower 0: the shared one."""
@@ -84,12 +102,23 @@ def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) ->
     steering.skip_cancelled(engine, now)
     put = 0
     for run_id in run_ids:
+        # a part that is out may open the next one, which may need its variants
         while True:
-            with db.writing(engine) as session:
-                rows, more = _step(session, run_id, now, secret_key, base_url)
+            guarding.look(engine, run_id, now)
+            trials.look(engine, run_id, now)
+            rows = _send_run(engine, run_id, now, secret_key, base_url)
             put += rows
-            if not more:
+            if not rows:
                 break
+    return put
+
+
+def _send_run(engine: Engine, run_id: int, now: datetime, secret_key: str, base_url: str) -> int:
+    put, more = 0, True
+    while more:
+        with db.writing(engine) as session:
+            rows, more = _step(session, run_id, now, secret_key, base_url)
+        put += rows
     return put
 
 
@@ -101,8 +130,9 @@ def preview(
     now: datetime,
     secret_key: str,
     base_url: str,
+    variant: str | None = None,
 ) -> int | None:
-    """Send the campaign's content to one tester; the outbox row. It takes no slot and no delivery.
+    """Send the content, or one variant of it, to one tester; the outbox row. It takes no slot and is no delivery.
 
     Raises:
         Refused: the follower is no tester of this account.
@@ -115,16 +145,18 @@ def preview(
     if row is None or not row.tester:
         raise Refused("预览只发给测试人员 (a preview goes to testers only)")
     links = _links(session, campaign, now)
-    send = _Send(None, account, campaign, now, secret_key, base_url, links)
-    content = contents.render(campaign.content, row.fields, link=send.link(follower_id))
+    send = _Send(None, account, campaign, campaign.channels, now, secret_key, base_url, links)
     by_mass = MASS in campaign.channels
+    channel = MASS if by_mass else campaign.channels[0]
+    said = campaign.content_for(channel, variant)
+    content = contents.render(said, row.fields, link=send.link(follower_id))
     payload: dict[str, Any] = {"content": content}
     if by_mass:
         payload["target"] = "preview"
     return outbox.put(
         session,
         account_id=account.id,
-        channel=MASS if by_mass else campaign.channels[0],
+        channel=channel,
         purpose="preview",
         purpose_id=campaign.id,
         follower_id=follower_id,
@@ -148,80 +180,151 @@ def _step(
         return 0, False
     account = accounts.by_id(session, run.account_id)
     campaign = definitions.by_id(session, run.campaign_id)
-    blocked = planning.block(session, account, campaign.channels)
+    channels = rounds.channels(campaign, run.round)
+    blocked = planning.block(session, account, channels)
+    if blocked is None and campaign.approval_seal is not None:
+        sealed = approvals.holds(session, campaign, secret_key)
+        blocked = None if sealed else approvals.UNSEALED
     if blocked is not None:
         if run.status == "running":
             steering.change(session, run_id, {"status": "paused", "reason": blocked}, run.status)
         return 0, False
     if run.status == "paused":
-        if (run.reason or "").partition(":")[0] not in statuses.BLOCKS:
+        if (run.reason or "").partition(":")[0] not in statuses.BLOCKS - {trials.DECIDING}:
             return 0, False
         steering.change(session, run_id, {"status": "running", "reason": None}, "paused")
     later = after_quiet(now, account.limits.quiet_hours)
     if later > now:
-        steering.change(session, run_id, {"next_wave_at": later}, "running")
+        _come_back(session, run_id, later)
         return 0, False
-    wave = _next_wave(session, run_id)
-    if wave is None:
-        return 0, False
-    if wave == REST_WAVE:
-        held = _canary_verdict(session, run_id, campaign.channels, now)
-        if held == "failed":
-            steering.change(
-                session, run_id, {"status": "paused", "reason": "canary_failed"}, "running"
-            )
-        if held is not None:
-            return 0, False
-    links = _links(session, campaign, now)
-    send = _Send(run, account, campaign, now, secret_key, base_url, links)
-    return _send_channels(session, send, wave)
-
-
-def _next_wave(session: Session, run_id: int) -> int | None:
-    """The first wave in which anybody waits, or whose batch is not complete."""
-    half = batches.being_filled(session, run_id)
-    waiting = session.execute(
-        sa.select(sa.func.min(deliveries.c.wave)).where(steering.waiting(run_id))
-    ).scalar()
-    found = [wave for wave in (waiting, half.wave if half else None) if wave is not None]
-    return min(found, default=None)
-
-
-def _waits(session: Session, run_id: int, wave: int, channel: str) -> bool:
-    if channel == MASS and batches.being_filled(session, run_id, wave) is not None:
-        return True
-    found = sa.select(deliveries.c.id).where(
-        steering.waiting(run_id), deliveries.c.wave == wave, deliveries.c.channel == channel
+    send = _Send(
+        run, account, campaign, channels, now, secret_key, base_url, _links(session, campaign, now)
     )
-    return session.execute(found.limit(1)).first() is not None
+    return _send_wave(session, send)
 
 
-def _send_channels(session: Session, send: _Send, wave: int) -> tuple[int, bool]:
-    waiting = {name for name in send.campaign.channels if _waits(session, send.run.id, wave, name)}
-    for channel in [name for name in send.campaign.channels if name != MASS and name in waiting]:
-        put, handled = _send_personal(session, send, channel, wave)
-        if handled:
-            return put, True
-    if MASS not in waiting:
-        return 0, False
+def _send_wave(session: Session, send: _Send) -> tuple[int, bool]:
+    """The next of the first wave from which anybody may go now: (outbox rows put, whether to go on at once)."""
+    run = send.run
+    later = guarding.future_waves(run, send.now)
+    wave, mass_may = None, True
+    while (wave := _next_wave(session, send, wave, later)) is not None:
+        if wave > CANARY_WAVE and not guarding.canary_is_excused(run):
+            held = _canary_verdict(session, run.id, send.channels, send.now)
+            if held == "failed":
+                failed = {"status": "paused", "reason": "canary_failed"}
+                steering.change(session, run.id, failed, "running")
+            if held is not None:
+                return 0, False
+        for channel in [name for name in send.channels if name != MASS]:
+            if _waits(session, send, wave, channel):
+                put, handled = _send_personal(session, send, channel, wave)
+                if handled:
+                    return put, True
+        if mass_may and MASS in send.channels and _waits(session, send, wave, MASS):
+            found = _send_mass(session, send, wave)
+            if found is not None:
+                return found
+            mass_may = (
+                False  # this wave's wait for the guard or the month; later ones come after them
+            )
+    _wait_for(session, send, later)
+    return 0, False
+
+
+def _send_mass(session: Session, send: _Send, wave: int) -> tuple[int, bool] | None:
+    """A step of a wave's mass messages; None: those that are left must wait."""
     opens = opens_at(send.now)
     if opens > send.now:
-        if waiting == {MASS}:
-            first = after_quiet(opens, send.account.limits.quiet_hours)
-            steering.change(session, send.run.id, {"next_wave_at": first}, "running")
-        return 0, False
+        # who is left for other channels does not wait for the month
+        if not _personal_waits(session, send, {}):
+            _come_back(session, send.run.id, after_quiet(opens, send.account.limits.quiet_hours))
+        return None
+    below = guarding.open_below(send.run, wave)
+    if below == 0:
+        guarding.stage_is_out(session, send.run, wave, send.now)
+        return None
     job = batches.Job(
         run=send.run,
         account=send.account,
         campaign=send.campaign,
         wave=wave,
-        content=contents.render(send.run.content, {}, link=send.link(tracking.EVERYBODY)),
+        content=lambda variant: contents.render(
+            send.said(MASS, variant), {}, link=send.link(tracking.EVERYBODY)
+        ),
         now=send.now,
+        below=below,
+        decides=send.decides(MASS),
+        secret_key=send.secret_key,
     )
     allowed = allowance(send.account.kind, send.account.verified)
-    if allowed is not None and allowed.by_open_id:
-        return batches.next_batch(session, job)
-    return batches.single_call(session, job)
+    if allowed is None or not allowed.by_open_id:
+        return batches.single_call(session, job)
+    put, more = batches.next_batch(session, job)
+    if put or more:
+        return put, more
+    if below is not None and batches.left_over(session, job):
+        guarding.stage_is_out(session, send.run, wave, send.now)
+    return None
+
+
+def _next_wave(
+    session: Session, send: _Send, after: int | None, later: Mapping[int, datetime]
+) -> int | None:
+    """The first wave after one in which anybody waits, or whose batch is not complete, and whose time has come."""
+    beyond = CANARY_WAVE - 1 if after is None else after
+    half = batches.being_filled(session, send.run.id)
+    waiting = session.execute(
+        sa.select(sa.func.min(deliveries.c.wave)).where(
+            steering.waiting(send.run.id),
+            deliveries.c.wave > beyond,
+            deliveries.c.wave.not_in(list(later)),
+        )
+    ).scalar()
+    found = [waiting] if waiting is not None else []
+    if half is not None and half.wave > beyond:
+        found.append(half.wave)
+    return min(found, default=None)
+
+
+def _waits(session: Session, send: _Send, wave: int, channel: str) -> bool:
+    if channel == MASS and batches.being_filled(session, send.run.id, wave) is not None:
+        return True
+    found = sa.select(deliveries.c.id).where(_may_go(send, channel), deliveries.c.wave == wave)
+    return session.execute(found.limit(1)).first() is not None
+
+
+def _may_go(send: _Send, channel: str) -> sa.ColumnElement[bool]:
+    """Who waits for a channel and is not waiting for a variant."""
+    found = [steering.waiting(send.run.id), deliveries.c.channel == channel]
+    if send.decides(channel):
+        found.append(deliveries.c.variant.is_not(None))
+    return sa.and_(*found)
+
+
+def _personal_waits(session: Session, send: _Send, later: Mapping[int, datetime]) -> bool:
+    due = deliveries.c.wave.not_in(list(later))
+    return any(
+        session.execute(sa.select(deliveries.c.id).where(_may_go(send, name), due).limit(1)).first()
+        is not None
+        for name in send.channels
+        if name != MASS
+    )
+
+
+def _wait_for(session: Session, send: _Send, later: Mapping[int, datetime]) -> None:
+    """Nobody may go now: look again when the next wave begins, or in a while."""
+    if _personal_waits(session, send, later):
+        return  # as soon as some of those in the outbox are through
+    looks = guarding.next_look(session, send.run.id, send.account)
+    moments = [*later.values(), *([looks] if looks is not None else [])]
+    first = min(moments, default=send.now)
+    if first > send.now:
+        _come_back(session, send.run.id, after_quiet(first, send.account.limits.quiet_hours))
+
+
+def _come_back(session: Session, run_id: int, at: datetime) -> None:
+    steering.change(session, run_id, {"next_wave_at": at}, "running")
 
 
 def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tuple[int, int]:
@@ -232,14 +335,14 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
         sa.select(
             deliveries.c.id,
             deliveries.c.follower_id,
+            deliveries.c.variant,
             followers.c.subscribed,
             followers.c.opted_out_at,
             followers.c.fields,
         )
         .join(followers, followers.c.id == deliveries.c.follower_id)
         .where(
-            steering.waiting(send.run.id),
-            deliveries.c.channel == channel,
+            _may_go(send, channel),
             deliveries.c.wave == wave,
         )
         .order_by(deliveries.c.follower_id)
@@ -254,11 +357,14 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
         if channel == contents.CUSTOMER_SERVICE
         else None
     )
+    consented = _consented(session, send, channel, rows)
     queued: list[dict[str, Any]] = []
     skipped: dict[str, list[int]] = {}
     for row in rows:
         window = windows.get(row.follower_id) if windows is not None else None
         reason = _gone(row, windows is not None and window is None)
+        if reason is None and consented is not None and row.follower_id not in consented:
+            reason = "no_consent"
         if reason is not None:
             skipped.setdefault(reason, []).append(row.id)
             continue
@@ -271,7 +377,9 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
                 "follower_id": row.follower_id,
                 "payload": {
                     "content": contents.render(
-                        send.run.content, row.fields, link=send.link(row.follower_id)
+                        send.said(channel, row.variant),
+                        row.fields,
+                        link=send.link(row.follower_id),
                     )
                 },
                 "expires_at": window.expires_at if window is not None else None,
@@ -288,6 +396,21 @@ def _send_personal(session: Session, send: _Send, channel: str, wave: int) -> tu
     for reason, ids in skipped.items():
         steering.skip(session, send.account.id, among(deliveries.c.id, ids), reason, send.now)
     return len(queued), len(rows)
+
+
+def _consented(session: Session, send: _Send, channel: str, rows: Sequence[Any]) -> set[int] | None:
+    """Followers whose accept of a subscription notice was taken just now; None: the channel needs none."""
+    if channel != contents.SUBSCRIPTION:
+        return None
+    wanted: dict[str, dict[int, int]] = {}
+    for row in rows:
+        if row.subscribed and row.opted_out_at is None:
+            template = contents.template_of(send.said(channel, row.variant))
+            wanted.setdefault(template, {})[row.id] = row.follower_id
+    got: set[int] = set()
+    for template, people in wanted.items():
+        got |= consents.take(session, send.account.id, template, people, send.now)
+    return got
 
 
 def _in_flight(session: Session, run_id: int, channel: str) -> int:

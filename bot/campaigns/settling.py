@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import db, followers, logs, outbox
-from bot.campaigns import batch_results, planning
+from bot import consents, db, followers, logs, outbox
+from bot.campaigns import batch_results, rounds
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import WeChatError
@@ -194,7 +194,7 @@ def finish_runs(engine: Engine, now: datetime) -> int:
                 .returning(campaign_runs.c.campaign_id)
             ).scalar()
             if campaign_id is not None:
-                planning.close_campaign(session, campaign_id)
+                rounds.close_campaign(session, campaign_id)
     return len(found)
 
 
@@ -242,6 +242,7 @@ def _collect_personal(session: Session, now: datetime) -> int:
         order_by=[outbox_rows.c.id],
         limit=ROWS,
     )
+    consents.settle(session, rows, now)
     sent = [row.purpose_id for row in rows if row.status == "sent"]
     if sent:
         _planned_to(session, among(deliveries.c.id, sent), {"status": "sent", "at": now})

@@ -134,6 +134,11 @@ RUN_REASONS: Mapping[str, Mapping[str, str]] = {
         "zh": "平台返回的群发编号属于另一批，请人工核对",
         "en": "the platform named a send that belongs to another batch: somebody must look",
     },
+    "approval_unsealed": {
+        "zh": "审批记录无法核验，请重新审批",
+        "en": "the approval cannot be verified: approve it again",
+    },
+    "skipped": {"zh": "这一波由运营人员跳过", "en": "this follow-up was left out by an operator"},
     "by_operator": {"zh": "由运营人员操作", "en": "by an operator"},
 }
 # pauses and waits that end by themselves when their cause is gone

@@ -1,4 +1,4 @@
-"""What an operator does with a run under way: pause, resume, cancel."""
+"""What an operator does with a run under way, or with the follow-up to come: pause, resume, cancel, skip, change."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import accounts, db
-from bot.campaigns import batches, definitions, ledger, planning
+from bot.campaigns import batches, definitions, document, guarding, ledger, planning, rounds, trials
 from bot.campaigns import status as statuses
-from bot.campaigns.waves import REST_WAVE
+from bot.campaigns.rounds import Round
 from bot.db import Session
 from bot.errors import Refused
 from bot.sql import among
-from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_batches
 from bot.tables.outbox import outbox as outbox_rows
 
 ROWS = 100  # deliveries a transaction: a push never waits longer than that takes
@@ -32,7 +32,8 @@ def pause(session: Session, run_id: int, now: datetime, reason: str = "by_operat
 
 
 def resume(session: Session, run_id: int, now: datetime) -> None:
-    """Go on with a paused run. After a failed canary this is an operator's word that the rest may go.
+    """Go on with a paused run. After a failed canary, or a stop by the guard, this is an operator's word that the
+    rest may go: what was seen up to now does not stop it again.
 
     Raises:
         Refused: the run is not paused, or its cause is not gone.
@@ -43,15 +44,14 @@ def resume(session: Session, run_id: int, now: datetime) -> None:
         raise Refused("还在等待审批，请先审批 (it waits for approval: approve it)")
     account = accounts.by_id(session, run.account_id)
     campaign = definitions.by_id(session, run.campaign_id)
-    blocked = planning.block(session, account, campaign.channels)
+    blocked = planning.block(session, account, rounds.channels(campaign, run.round))
     if blocked is not None:
         raise Refused(statuses.explain(blocked))
-    if run.reason == "canary_failed":
-        session.execute(
-            sa.update(deliveries)
-            .where(waiting(run_id), deliveries.c.wave == REST_WAVE)
-            .values(wave=REST_WAVE + 1)
+    if run.reason == trials.DECIDING:
+        raise Refused(
+            "先选择胜出的版本，其余的人才会收到 (choose the winner first: the rest gets it)"
         )
+    guarding.excuse(session, run, now)
     change(session, run_id, {"status": "running", "reason": None, "next_wave_at": now}, run.status)
 
 
@@ -83,7 +83,7 @@ def cancel(session: Session, run_id: int, now: datetime) -> None:
             mass_batches.c.run_id == run_id, mass_batches.c.status == "sending"
         ),
     )
-    planning.close_campaign(session, run.campaign_id)
+    rounds.close_campaign(session, run.campaign_id)
 
 
 def skip_cancelled(engine: Engine, now: datetime) -> int:
@@ -109,6 +109,85 @@ def skip_cancelled(engine: Engine, now: datetime) -> int:
                 count, more = _skip_some(session, run, now)
             skipped += count
     return skipped
+
+
+def next_round(session: Session, account_id: int, name: str) -> Round:
+    """The follow-up that comes next in a campaign and was not made yet.
+
+    Raises:
+        Refused: there is none.
+    """
+    campaign = definitions.get(session, account_id, name)
+    runs = session.execute(
+        sa.select(campaign_runs)
+        .where(campaign_runs.c.campaign_id == campaign.id)
+        .order_by(campaign_runs.c.id.desc())
+    ).all()
+    for run in runs:
+        found = rounds.coming(session, run)
+        if found is not None:
+            return found
+    raise Refused(f"no follow-up of '{name}' is to come")
+
+
+def skip_round(session: Session, account_id: int, name: str, now: datetime) -> Round:
+    """Leave the next follow-up out; the one after it, if there is one, goes to the people of the run before.
+
+    Raises:
+        Refused: none is to come, or it begins this very moment.
+    """
+    found = next_round(session, account_id, name)
+    if rounds.make(session, found, now, skipped=True) is None:
+        raise Refused("this follow-up begins this very moment: pause it instead")
+    rounds.close_campaign(session, found.campaign_id)
+    return found
+
+
+def change_round(
+    session: Session, account_id: int, name: str, content: Mapping[str, Any], now: datetime
+) -> Round:
+    """Let the next follow-up say something else. It needs a new approval before it goes.
+
+    Raises:
+        Refused: none is to come.
+        Invalid: the content cannot be sent on the follow-up's channels.
+    """
+    found = next_round(session, account_id, name)
+    campaign = definitions.get(session, account_id, name)
+    steps = [dict(step) for step in campaign.follow_ups or ()]
+    steps[found.number - 2]["content"] = dict(content)
+    changed = document.parse(definitions.document_of(campaign) | {"follow_ups": steps})
+    session.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.id == campaign.id)
+        .values(follow_ups=changed["follow_ups"], version=campaigns.c.version + 1)
+    )
+    return found
+
+
+def end(session: Session, account_id: int, name: str, now: datetime) -> list[int]:
+    """Force-stop (强制停止): cancel every run under way and leave all follow-ups out; the runs that were cancelled.
+
+    Raises:
+        Refused: nothing is under way and nothing is to come.
+    """
+    campaign = definitions.get(session, account_id, name)
+    rows = session.execute(
+        sa.select(campaign_runs.c.id).where(
+            campaign_runs.c.campaign_id == campaign.id,
+            campaign_runs.c.status.in_(statuses.OPEN_RUNS),
+        )
+    ).scalars()
+    ended = list(rows)
+    for run_id in ended:
+        cancel(session, run_id, now)
+    skipped = 0
+    while rounds.more_to_come(session, campaign.id):
+        skip_round(session, account_id, name, now)
+        skipped += 1
+    if not ended and not skipped:
+        raise Refused(f"nothing of '{name}' is under way or to come")
+    return ended
 
 
 def _skip_some(session: Session, run: Any, now: datetime) -> tuple[int, bool]:

@@ -18,6 +18,15 @@ CANARY_PATIENCE = timedelta(minutes=10)
 
 CANARY_WAVE, REST_WAVE = 0, 1
 
+# Between two looks of the guard at most this share of the people goes out, until a tenth has them; then
+# all up to a third, then the rest. A message that 1 % leave for is seen with some hundred deliveries, so
+# large audiences are stopped before the tenth. Source: our choice (bot/campaigns/guard.py has the figures).
+LOOK_STEPS = (0.025, 0.05, 0.08)
+LOOKED_UNTIL, THEN = 0.10, 0.30
+# each part of a run needs a call for every group and variant, and an account has 100 calls a day.
+# Source: docs/wechat-limits.md 8 (read 2026-11); the rest is for other campaigns
+MOST_CALLS = 60
+
 
 def canary_size(people: int) -> int:
     """How many of ``people`` on one channel go first; 0: one wave for all."""
@@ -48,3 +57,26 @@ def batches(people: int) -> list[int]:
         sizes[-1] -= 1
         return [*sizes, rest + 1]
     return sizes
+
+
+def stages(people: int, cells: int = 1) -> list[int]:
+    """How many of ``people`` may be out before each look of the guard, the last being everybody.
+
+    The first is the canary; below ``CANARY_FROM`` people there is one stage and nothing waits. ``cells``: pairs
+    of group and variant, of which each stage needs a call of its own; with many of them the steps get larger.
+    """
+    first = canary_size(people)
+    if first == 0:
+        return [people]
+    found: list[int] = []
+    for share in LOOK_STEPS:
+        found = _stages(people, first, max(SMALLEST_BATCH, int(people * share)))
+        if len(found) * cells <= MOST_CALLS:
+            break
+    return found
+
+
+def _stages(people: int, first: int, step: int) -> list[int]:
+    small = range(first, max(first, int(people * LOOKED_UNTIL)) + 1, step)
+    then = int(people * THEN)
+    return [*small, *([then] if then > small[-1] else []), people]

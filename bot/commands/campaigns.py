@@ -8,7 +8,7 @@ import click
 import sqlalchemy as sa
 
 from bot import accounts, followers, operators, overview
-from bot.campaigns import definitions, sending, steering
+from bot.campaigns import approvals, definitions, sending, steering
 from bot.campaigns.status import OPEN_RUNS, explain
 from bot.commands.shared import (
     Commands,
@@ -141,7 +141,9 @@ def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: in
                 t(f"{by} 的角色不能审批", f"the role of {by} ({approver.role}) does not approve")
             )
         campaign = definitions.get(session, found.id, name)
-        changed = definitions.approve(session, campaign, by, people, slots, tool.now())
+        changed = approvals.approve(
+            session, campaign, by, people, slots, tool.now(), tool.secret_key
+        )
         operators.audit(
             session,
             "campaign.approve",

@@ -21,6 +21,11 @@ from bot.wechat.transport import TIMEOUT, Files, Timeout
 PLATFORM = "https://api.weixin.qq.com"
 
 
+def nobody(_message: bytes, _seal: str) -> bool:
+    """A gateway that was not told how approvals are sealed believes none."""
+    return False
+
+
 class WeChat(WeChatClient):  # type: ignore[misc]
     """One account at the platform. Safe to share between threads.
 
@@ -42,10 +47,15 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         wait: Callable[[float], None] = pause,
         seal: Callable[[str], str] = as_is,
         unseal: Callable[[str], str] = as_is,
+        vouches: Callable[[bytes, str], bool] = nobody,
     ) -> None:
-        """``timeout`` is (seconds to connect, seconds between bytes); ``seal`` encrypts what ``store`` keeps."""
+        """``timeout`` is (seconds to connect, seconds between bytes); ``seal`` encrypts what ``store`` keeps.
+
+        ``vouches`` says whether the seal of an approval is ours; without it no send to everybody leaves.
+        """
         super().__init__(app_id, app_secret, timeout=timeout, auto_retry=False)
         self.app_id = app_id
+        self.vouches = vouches
         self.api_base = api_base.rstrip("/")
         self._http = http or transport.new_http()
         self._now = now

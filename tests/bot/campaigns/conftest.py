@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bot import accounts, db
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import definitions, ledger, planning, sending, settling, steering
+from bot.campaigns import approvals, definitions, ledger, planning, sending, settling, steering
 from bot.campaigns.definitions import Campaign
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
@@ -64,9 +64,12 @@ class Play:
             "status": "scheduled",
         } | values
         document = {key: value for key, value in document.items() if value is not None}
-        return self.write(
-            lambda session: definitions.save(session, self.account, document, self.now, by="Ann")
-        )
+
+        def save(session: db.Session) -> Campaign:
+            made = definitions.save(session, self.account, document, self.now, by="Ann")
+            return approvals.stamp(session, made, factories.SECRET_KEY)
+
+        return self.write(save)
 
     def start(self) -> list[int]:
         return planning.start_due(self.engine, self.now)

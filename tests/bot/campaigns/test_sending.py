@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bot import db
 from bot.audiences import segments
-from bot.campaigns import definitions, ledger, sending, steering
+from bot.campaigns import approvals, definitions, ledger, sending, steering
 from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import deliveries
@@ -219,6 +219,7 @@ def more_people(play: Play, count: int) -> None:
 
 
 def test_the_rest_waits_for_the_result_of_the_canary(play: Play) -> None:
+    play.limits(guard=False)
     more_people(play, 600)
     run_id = play.planned()
     assert play.send() == 1
@@ -237,6 +238,7 @@ def test_the_rest_waits_for_the_result_of_the_canary(play: Play) -> None:
 
 
 def test_after_ten_minutes_without_a_result_the_rest_goes(play: Play) -> None:
+    play.limits(guard=False)
     more_people(play, 600)
     play.planned()
     play.send()
@@ -247,6 +249,7 @@ def test_after_ten_minutes_without_a_result_the_rest_goes(play: Play) -> None:
 
 
 def test_a_failed_canary_holds_the_rest_until_an_operator_says_otherwise(play: Play) -> None:
+    play.limits(guard=False)
     more_people(play, 600)
     run_id = play.planned()
     play.send()
@@ -270,28 +273,38 @@ def test_a_subscription_account_sends_to_everybody_by_one_call_with_two_names(pl
     run_id = play.planned(approved_for=None)
     for name in ("Ann", "Bo"):
         play.write(
-            lambda session, name=name: definitions.approve(
+            lambda session, name=name: approvals.approve(
                 session,
                 definitions.get(session, play.account_id, "奈雪8元券"),
                 name,
                 20,
                 0,
                 play.now,
+                factories.SECRET_KEY,
             )
         )
+    play.plan(run_id)
+    assert play.run(run_id).reason.startswith("countdown: ")
+    play.later(minutes=10)
     play.plan(run_id)
     assert play.send() == 1
     (row,) = play.owed()
     assert row.payload["target"] == "all"
-    assert row.payload["approval"] == {"asked_by": "Ann", "approved_by": "Bo"}
+    approval = row.payload["approval"]
+    assert (approval["asked_by"], approval["approved_by"]) == ("Ann", "Bo")
+    assert len(approval["seal"]) == 64
     play.finish_all()
     assert play.sums(run_id) == {"sent": 20}
 
 
 def test_a_subscription_account_sends_once_a_day(play: Play) -> None:
     subscription(play)
-    play.planned(name="first")
-    second = play.planned(name="second")
+    for name in ("first", "second"):
+        play.campaign(name=name)
+    play.later(minutes=10)  # the countdown of a call to everybody
+    first, second = play.start()
+    for run_id in (first, second):
+        play.plan(run_id)
     assert play.send() == 1
     assert play.run(second).next_wave_at == at("2025-03-04 00:00")
     play.finish_all()

@@ -47,7 +47,7 @@ def test_tags_that_are_none_never_leave(wechat: WeChat, platform: Scripted, tag_
 
 @pytest.mark.parametrize(
     "approval",
-    [None, True, "Ann", Approval("Ann", ""), Approval("", ""), Approval("Ann", "Ann"), Approval("Ann", " ann ")],
+    [None, True, "Ann", Approval("Ann", ""), Approval("", ""), Approval("Ann", "Ann"), Approval("Ann", " ann "), BOTH],
 )  # fmt: skip
 def test_send_to_everybody_needs_two_people(
     wechat: WeChat, platform: Scripted, approval: Any
@@ -103,7 +103,8 @@ def test_send_to_a_tag_says_that_it_is_not_to_all(wechat: WeChat, platform: Scri
 
 
 def test_send_to_everybody_is_the_only_one_that_says_so(wechat: WeChat, platform: Scripted) -> None:
-    mass.send_to_all(wechat, {"voice": {"media_id": "M"}}, "q1", BOTH)
+    wechat.vouches = lambda message, seal: seal == "sealed" and b"q1" in message
+    mass.send_to_all(wechat, {"voice": {"media_id": "M"}}, "q1", Approval("Ann", "Bo", "sealed"))
     assert platform.last(SENDALL).json == {
         "filter": {"is_to_all": True},
         "msgtype": "voice",
