@@ -1,6 +1,7 @@
 """Material (素材) of an account: files by name, uploaded once, and the media ids the platform gave them."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import db, logs
-from bot.content import kind_of, media_of
+from bot import article_html, db, logs
+from bot.content import media_of, with_media
 from bot.db import Session
 from bot.errors import Refused, WeChatError
-from bot.tables.accounts import accounts, media
+from bot.tables.accounts import accounts, articles, media
+from bot.wechat import drafts
 from bot.wechat import media as material
 from bot.wechat.client import WeChat
 
@@ -26,24 +28,110 @@ class NotYet(Refused):
     """The file is stored here but the platform has no copy yet: worth another try soon."""
 
 
+def needs(content: Mapping[str, Any]) -> bool:
+    """Whether anything of a content must be looked up before it is sent."""
+    return "article" in content or any(
+        reference.get("file") for _kind, reference in media_of(content)
+    )
+
+
 def resolve(session: Session, account_id: int, content: Mapping[str, Any]) -> dict[str, Any]:
     """``content`` with every ``file`` replaced by the ``media_id`` of its upload.
 
+    An article gets ``media_id``, its draft's id, ``article_id`` where it is published, and ``wire``, what the
+    platform is told to make another draft, because one that was sent is gone.
+
     Raises:
-        NotYet: the file waits for its upload.
-        Refused: no such file is stored, or the platform refused it.
+        NotYet: the file waits for its upload, or the article for its draft.
+        Refused: no such file or article is stored, or the platform refused it.
     """
-    resolved = dict(content)
-    for kind, reference in media_of(content):
-        if not reference.get("file"):
-            continue
-        found = {key: value for key, value in reference.items() if key != "file"}
-        found["media_id"] = _media_id(session, account_id, kind, reference["file"])
-        if kind == "thumb":
-            resolved["music"] = {**content["music"], "thumb": found}
-        else:
-            resolved[kind_of(content)] = found
-    return resolved
+    if "article" in content:
+        return {"article": _article(session, account_id, content["article"])}
+    references = [
+        reference
+        if not reference.get("file")
+        else {
+            **{key: value for key, value in reference.items() if key != "file"},
+            "media_id": media_id(session, account_id, kind, reference["file"]),
+        }
+        for kind, reference in media_of(content)
+    ]
+    return with_media(content, references)
+
+
+def draft_key(draft: Mapping[str, Any]) -> str:
+    """By what an article is known that was written inside a campaign: what it says."""
+    text = json.dumps(draft, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def wire(session: Session, account_id: int, document: Mapping[str, Any]) -> dict[str, Any]:
+    """An article as the platform takes it.
+
+    Raises:
+        NotYet: a picture waits for its upload.
+        Refused: a picture is not stored, or was refused.
+    """
+    cover = document["cover"]
+    cover_id = cover.get("media_id") or media_id(session, account_id, "image", cover["file"])
+    html = article_html.clean(document["html"])
+    addresses = {}
+    for name in article_html.materials(html):
+        addresses[name] = _article_url(session, account_id, name)
+    return drafts.article_json(document, article_html.with_addresses(html, addresses), cover_id)
+
+
+def find_article(session: Session, account_id: int, reference: Mapping[str, Any]) -> Any | None:
+    """The row of an article a content names: what was written inside it, one of the library by id or by title."""
+    named = reference.get("article")
+    if reference.get("draft"):
+        which = articles.c.key == draft_key(reference["draft"])
+    elif isinstance(named, int) or str(named).isdecimal():
+        which = articles.c.id == int(named)
+    else:
+        which = articles.c.title == str(named)
+    return session.execute(
+        sa.select(articles)
+        .where(articles.c.account_id == account_id, which)
+        # the newest of a title; one that was put away only where there is no other
+        .order_by(articles.c.archived_at.is_not(None), articles.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def _article(session: Session, account_id: int, reference: Mapping[str, Any]) -> dict[str, Any]:
+    if reference.get("media_id"):
+        return dict(reference)
+    row = find_article(session, account_id, reference)
+    if row is None:
+        named = reference.get("article") or reference.get("draft", {}).get("title")
+        raise Refused(f"there is no article '{named}' in this account")
+    if row.told_version is None and row.error is not None:
+        raise Refused(f"the article '{row.title}' was refused by the platform: {row.error}")
+    if row.media_id is None and row.article_id is None:
+        raise NotYet(f"the article '{row.title}' is not on the platform yet")
+    if row.status == "publishing":
+        raise NotYet(f"the article '{row.title}' is being published")
+    return {
+        **reference,  # what was approved is checked by it
+        "media_id": row.media_id,
+        "article_id": row.article_id,
+        "wire": wire(session, account_id, row.document),
+    }
+
+
+def _article_url(session: Session, account_id: int, name: str) -> str:
+    row = session.execute(
+        sa.select(media.c.article_url, media.c.error)
+        .where(media.c.account_id == account_id, media.c.kind == "image", media.c.name == name)
+        .order_by(media.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        raise Refused(f"there is no image file '{name}' in this account")
+    if row.article_url is None:
+        raise NotYet(f"the picture '{name}' is not uploaded yet")
+    return str(row.article_url)
 
 
 def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: datetime) -> int:
@@ -129,7 +217,13 @@ def _upload(engine: Engine, wechat_of: Callable[[int], WeChat], row: Any, now: d
         session.execute(sa.update(media).where(media.c.id == row.id).values(**values))
 
 
-def _media_id(session: Session, account_id: int, kind: str, name: str) -> str:
+def media_id(session: Session, account_id: int, kind: str, name: str) -> str:
+    """The platform's id of a stored file.
+
+    Raises:
+        NotYet: it waits for its upload.
+        Refused: there is none, or the platform refused it.
+    """
     # a changed file is a new row under the same name: the latest is meant
     row = session.execute(
         sa.select(media.c.media_id, media.c.error)

@@ -7,6 +7,7 @@ from functools import partial
 from bot import (
     account_check,
     accounts,
+    articles,
     db,
     effects,
     erasure,
@@ -38,12 +39,13 @@ from bot import (
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
 from bot.audiences import index
-from bot.campaigns import planning, sending, settling
+from bot.campaigns import aftermath, guarding, planning, rounds, sending, settling, trials
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
 from bot.runtime import Runtime
 
-DRAINS = 20  # claims a tick, so that a campaign leaves faster than one claim a second
+DRAINS = 20  # a tick, so that a campaign leaves faster than one drain a second
+DRAIN_ROWS = 5000  # a drain
 ERASURES = 50
 REPLAYS = 50  # pushes a step
 MOST_FAILED = 10_000
@@ -54,7 +56,10 @@ RuntimeTask = Callable[[Runtime, JobContext], Again | None]
 def drain_outbox(rt: Runtime, context: JobContext) -> None:
     """Send what is due."""
     for _ in range(DRAINS):
-        if outbox.drain(rt.engine, rt.wechat, context.clock) == 0:
+        drained = outbox.drain(
+            rt.engine, rt.wechat, context.clock, limit=DRAIN_ROWS, sender=rt.sender
+        )
+        if drained == 0:
             return
 
 
@@ -67,6 +72,26 @@ def collect(rt: Runtime, context: JobContext) -> None:
     """Read what the outbox finished into deliveries and batches, and results of notices into their deliveries."""
     settling.collect(rt.engine, context.clock())
     templates.settle(rt.engine, context.clock())
+
+
+def begin_rounds(rt: Runtime, context: JobContext) -> None:
+    """Begin follow-ups whose time has come; ``start`` plans them."""
+    rounds.start_due(rt.engine, context.clock())
+
+
+def decide_trials(rt: Runtime, context: JobContext) -> None:
+    """Decide experiments that can be decided."""
+    trials.look_at_all(rt.engine, context.clock())
+
+
+def watch_runs(rt: Runtime, context: JobContext) -> None:
+    """Let the guard look at every run from which anybody may still be spared."""
+    guarding.watch(rt.engine, context.clock())
+
+
+def tag_results(rt: Runtime, context: JobContext) -> None:
+    """Give the tags by result of campaigns that are over."""
+    aftermath.tag_due(rt.engine, context.clock())
 
 
 def late(rt: Runtime, context: JobContext) -> None:
@@ -109,9 +134,13 @@ def send_later(rt: Runtime, context: JobContext) -> None:
 
 
 def upload(rt: Runtime, context: JobContext) -> Again | None:
-    """Upload material the platform does not have."""
-    tried = media.upload_pending(rt.engine, rt.wechat, context.clock())
-    return Again(seconds=1) if tried == media.UPLOAD_LIMIT else None
+    """Upload material the platform does not have, and tell it about articles."""
+    now = context.clock()
+    tried = media.upload_pending(rt.engine, rt.wechat, now)
+    told = articles.tell_pending(rt.engine, rt.wechat, now)
+    articles.ask_pending(rt.engine, rt.wechat, now)
+    full = tried == media.UPLOAD_LIMIT or told == articles.TELL_LIMIT
+    return Again(seconds=1) if full else None
 
 
 def every_account(name: str, rt: Runtime, context: JobContext) -> None:
@@ -381,6 +410,10 @@ TASKS: Mapping[str, RuntimeTask] = {
     "waves": waves,
     "collect": collect,
     "late": late,
+    "rounds": begin_rounds,
+    "trials": decide_trials,
+    "guard": watch_runs,
+    "aftermath": tag_results,
     "start": start,
     "plan": plan,
     effects.SEND_LATER: send_later,

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 KINDS = ("image", "voice", "video", "thumb")
+# the cover of a mini program's card and of an article is a picture
+KEYS = {**{kind: kind for kind in KINDS}, "cover": "image"}
 MEGABYTE = 1024 * 1024
 # Source: docs/wechat-limits.md 8, permanent material (read 2026-11). One line of the platform's page
 # says 10 MB for an image and another 2 MB: unsure, so the stricter holds.
@@ -32,8 +34,8 @@ def named(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             here = f"{place}.{key}"
-            if key in KINDS and isinstance(item, Mapping) and isinstance(item.get("file"), str):
-                yield key, item["file"], f"{here}.file"
+            if key in KEYS and isinstance(item, Mapping) and isinstance(item.get("file"), str):
+                yield KEYS[key], item["file"], f"{here}.file"
             yield from named(item, here)
     elif isinstance(value, list):
         for index, item in enumerate(value):

@@ -45,8 +45,11 @@ def content(world: World, account: Account, body: Json, preview: bool = False) -
         return {"type": kind, **body["images"]}
     if kind in ("image", "voice", "mpnews", "mpvideo", "music"):
         wanted = {"mpnews": "news", "music": "thumb"}.get(kind, str(kind))
-        media.need(world, account, body.get(kind), "media_id", wanted)
-        return {"type": kind, **body[kind]}
+        row = media.need(world, account, body.get(kind), "media_id", wanted)
+        more = {}
+        if kind == "mpnews":
+            more["title"] = json.loads(row["extra"])["articles"][0]["title"]
+        return {"type": kind, **body[kind], **more}
     if kind == RETIRED:
         raise Refusal(45113, "cards can no longer be sent")
     raise Refusal(40008, "invalid message type")

@@ -1,14 +1,11 @@
-"""Temporary media, permanent material and drafts, in short. Source: docs/wechat-limits.md 8 (2026-11)."""
+"""Temporary media and permanent material. Source: docs/wechat-limits.md 8 (2026-11)."""
 
 import json
 from typing import Any
 
-from bot.sandbox import media
+from bot.sandbox import media, menus
 from bot.sandbox.calls import Call, File, Json, Raw, endpoint, ok
 from bot.sandbox.limits import (
-    DRAFT_ARTICLES,
-    DRAFT_CONTENT_CHARACTERS,
-    DRAFT_TITLE_CHARACTERS,
     LIST_COUNT,
     MATERIAL_COUNT,
     MATERIAL_MORE_SUFFIXES,
@@ -20,6 +17,7 @@ from bot.sandbox.refusal import Refusal
 from bot.sandbox.state import Row
 from bot.sandbox.world import World, secret
 
+LINKS = "uploadimg."  # addresses of pictures that may stand in an article are kept under it
 TOO_BIG = {"image": 40009, "voice": 40010, "video": 40011, "thumb": 40012}
 
 
@@ -60,7 +58,9 @@ def get(world: World, call: Call) -> Json | Raw:
 @endpoint("/cgi-bin/media/uploadimg", needs="materials", quota=None)
 def upload_image(world: World, call: Call) -> Json:
     _file(call, "image", ("jpg", "jpeg", "png"), UPLOADIMG_BYTES)
-    return {"url": f"http://mmbiz.qpic.cn/sandbox/{secret(24)}/0"}
+    url = f"http://mmbiz.qpic.cn/sandbox/{secret(24)}/0"
+    world.store.keep(f"{LINKS}{call.me.id}.{url}", "1")
+    return {"url": url}
 
 
 @endpoint("/cgi-bin/media/uploadvideo", needs="materials", quota=None)
@@ -81,7 +81,7 @@ def add_material(world: World, call: Call) -> Json:
         raise Refusal(40004, "invalid media type")
     suffixes = MEDIA_SUFFIXES[kind] + MATERIAL_MORE_SUFFIXES.get(kind, ())
     file = _file(call, kind, suffixes, MEDIA_BYTES[kind])
-    if _count(world, call, kind) >= MATERIAL_COUNT[kind]:
+    if count(world, call, kind) >= MATERIAL_COUNT[kind]:
         raise Refusal(45034, "media count out of limit")
     extra: Json = {}
     if kind == "video":
@@ -96,12 +96,14 @@ def add_material(world: World, call: Call) -> Json:
     return {"media_id": media_id, **({"url": url} if url else {})}
 
 
-def _count(world: World, call: Call, kind: str) -> int:
+def count(world: World, call: Call, kind: str) -> int:
     return int(
         world.store.value(
-            "SELECT count(*) FROM media WHERE account_id = ? AND kind = ? AND permanent",
+            "SELECT count(*) FROM media WHERE account_id = ? AND kind = ? AND permanent"
+            " AND expires_at > ?",
             call.me.id,
             kind,
+            world.now(),
         )
     )
 
@@ -121,6 +123,10 @@ def get_material(world: World, call: Call) -> Json | Raw:
 @endpoint("/cgi-bin/material/del_material", needs="materials", quota=None)
 def delete_material(world: World, call: Call) -> Json:
     row = media.find(world, call.me, call.json().get("media_id"))
+    if not row["permanent"]:
+        raise Refusal(40007, "invalid media_id")
+    if menus.names_media(world, call.me, row["media_id"]):
+        raise Refusal(48005, "api forbidden for deleting a material in use")
     world.store.run("DELETE FROM media WHERE media_id = ?", row["media_id"])
     return ok()
 
@@ -128,29 +134,30 @@ def delete_material(world: World, call: Call) -> Json:
 @endpoint("/cgi-bin/material/get_materialcount", "GET", needs="materials", quota=None)
 def count_material(world: World, call: Call) -> Json:
     kinds = ("voice", "video", "image", "news")
-    return {f"{kind}_count": _count(world, call, kind) for kind in kinds}
+    return {f"{kind}_count": count(world, call, kind) for kind in kinds}
 
 
-def _page(world: World, call: Call, body: Json, kind: str) -> tuple[list[Row], int]:
+def page(world: World, call: Call, body: Json, kind: str) -> tuple[list[Row], int]:
     """``count`` permanent items from ``offset``, newest first, and how many there are."""
-    count = body.get("count")
-    if not isinstance(count, int) or not 1 <= count <= LIST_COUNT:
+    most = body.get("count")
+    if not isinstance(most, int) or not 1 <= most <= LIST_COUNT:
         raise Refusal(45162, "invalid count")
     rows = world.store.all(
         "SELECT media_id, name, made_at, extra FROM media WHERE account_id = ? AND kind = ?"
-        " AND permanent ORDER BY made_at DESC, media_id LIMIT ? OFFSET ?",
+        " AND permanent AND expires_at > ? ORDER BY made_at DESC, media_id LIMIT ? OFFSET ?",
         call.me.id,
         kind,
-        count,
+        world.now(),
+        most,
         int(body.get("offset", 0)),
     )
-    return rows, _count(world, call, kind)
+    return rows, count(world, call, kind)
 
 
 @endpoint("/cgi-bin/material/batchget_material", needs="materials", quota=None)
 def list_material(world: World, call: Call) -> Json:
     body = call.json()
-    rows, total = _page(world, call, body, str(body.get("type", "")))
+    rows, total = page(world, call, body, str(body.get("type", "")))
     items = [
         {
             "media_id": row["media_id"],
@@ -161,58 +168,3 @@ def list_material(world: World, call: Call) -> Json:
         for row in rows
     ]
     return {"total_count": total, "item_count": len(items), "item": items}
-
-
-@endpoint("/cgi-bin/draft/add", needs="materials", quota="draft/add")
-def add_draft(world: World, call: Call) -> Json:
-    articles = call.json().get("articles")
-    if not isinstance(articles, list) or not 1 <= len(articles) <= DRAFT_ARTICLES:
-        raise Refusal(45008, "article count out of limit")
-    for article in articles:
-        if not 1 <= len(str(article.get("title", ""))) <= DRAFT_TITLE_CHARACTERS:
-            raise Refusal(45003, "title size out of limit")
-        if not article.get("content"):
-            raise Refusal(44003, "empty news data")
-        if len(article["content"]) >= DRAFT_CONTENT_CHARACTERS:
-            raise Refusal(45002)
-        if article.get("article_type", "news") == "news":
-            row = media.need(world, call.me, article, "thumb_media_id", "thumb")
-            if not row["permanent"]:
-                raise Refusal(40007, "invalid media_id")
-    return {
-        "media_id": media.put(
-            world, call.me, "news", "", b"", permanent=True, extra={"articles": articles}
-        )
-    }
-
-
-@endpoint("/cgi-bin/draft/get", needs="materials", quota="draft/get")
-def get_draft(world: World, call: Call) -> Json:
-    row = media.need(world, call.me, call.json(), "media_id", "news")
-    return {"news_item": json.loads(row["extra"])["articles"]}
-
-
-@endpoint("/cgi-bin/draft/count", "GET", needs="materials", quota="draft/count")
-def count_drafts(world: World, call: Call) -> Json:
-    return {"total_count": _count(world, call, "news")}
-
-
-@endpoint("/cgi-bin/draft/batchget", needs="materials", quota="draft/batchget")
-def list_drafts(world: World, call: Call) -> Json:
-    rows, total = _page(world, call, call.json(), "news")
-    items = [
-        {
-            "media_id": row["media_id"],
-            "content": {"news_item": json.loads(row["extra"])["articles"]},
-            "update_time": int(row["made_at"]),
-        }
-        for row in rows
-    ]
-    return {"total_count": total, "item_count": len(items), "item": items}
-
-
-@endpoint("/cgi-bin/draft/delete", needs="materials", quota="draft/delete")
-def delete_draft(world: World, call: Call) -> Json:
-    row = media.need(world, call.me, call.json(), "media_id", "news")
-    world.store.run("DELETE FROM media WHERE media_id = ?", row["media_id"])
-    return ok()

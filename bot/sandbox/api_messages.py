@@ -1,5 +1,6 @@
 """Customer-service messages and typing. Source: docs/wechat-limits.md 9 (read 2026-11)."""
 
+import json
 from typing import Any
 
 from bot.sandbox import media, windows
@@ -58,12 +59,28 @@ def content(world: World, account: Account, body: Json) -> Json:
     if kind == "mpnews":
         media.need(world, account, body.get(kind), "media_id", "news")
         return {"type": kind, **_plain(body[kind])}
+    if kind == "mpnewsarticle":
+        payload = _plain(body.get(kind))
+        found = world.store.one(
+            "SELECT articles FROM published WHERE account_id = ? AND article_id = ? AND status = 0"
+            " AND due_at <= ?",
+            account.id,
+            str(payload.get("article_id")),
+            world.now(),
+        )
+        if found is None:
+            raise Refusal(53600, "invalid article_id")
+        return {"type": kind, **payload, "title": json.loads(found["articles"])[0]["title"]}
     if kind == "msgmenu":
         return {"type": kind, **_menu(body)}
     if kind == "miniprogrampage":
         payload = _plain(body.get(kind))
         if not all(payload.get(name) for name in ("title", "appid", "pagepath", "thumb_media_id")):
             raise Refusal(40165, "invalid mini program page")
+        media.need(world, account, payload, "thumb_media_id", "image")
+        linked = account.options.get("mini_programs")
+        if linked is not None and payload["appid"] not in linked:
+            raise Refusal(45064, "no permission to use weapp in menu")
         return {"type": kind, **payload}
     raise Refusal(40008, "invalid message type")
 

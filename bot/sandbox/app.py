@@ -7,6 +7,7 @@ import flask
 
 # imported for what they register
 from bot.sandbox import (  # noqa: F401  # noqa: F401
+    api_drafts,
     api_mass,
     api_media,
     api_menu,

@@ -95,7 +95,11 @@ UPLOADIMG_BYTES = 1 << 20
 LIST_COUNT = 20  # batchget_material, draft/batchget
 DRAFT_ARTICLES = 8
 DRAFT_TITLE_CHARACTERS = 32
+DRAFT_AUTHOR_CHARACTERS = 8
+DRAFT_DIGEST_CHARACTERS = 120
 DRAFT_CONTENT_CHARACTERS = 20_000
+DRAFT_CONTENT_BYTES = 1 << 20
+PUBLISH_SECONDS = 10  # ours: how long a publication takes when nothing else is said
 
 # notices, 10.2: value prefix -> what it takes. Old names (first, keyword1) are not checked
 NOTICE_VALUES = {
@@ -143,8 +147,14 @@ DAILY = {
     "draft/add": 1_000,
     "draft/get": 500,
     "draft/delete": 1_000,
+    "draft/update": 1_000,
     "draft/count": 1_000,
     "draft/batchget": 1_000,
+    "freepublish/submit": 100,
+    "freepublish/get": 100,
+    "freepublish/delete": 10,
+    "freepublish/getarticle": 100,
+    "freepublish/batchget": 100,
 }
 PER_MINUTE = {
     "mass": MASS_PER_MINUTE,
@@ -154,7 +164,7 @@ PER_MINUTE = {
 
 # what each kind of account may call, 15 (doubtful cells: no). Key: (kind, verified)
 _BASIC = frozenset({"basic"})
-_VERIFIED = _BASIC | {"menu", "customer_service", "mass", "users", "materials"}
+_VERIFIED = _BASIC | {"menu", "customer_service", "mass", "users", "materials", "publish"}
 CAPABILITIES = {
     ("subscription", False): _BASIC,
     ("subscription", True): _VERIFIED,

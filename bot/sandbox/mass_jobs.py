@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from bot.sandbox import faults
+from bot.sandbox import faults, media
 from bot.sandbox.accounts import Account, by_id
 from bot.sandbox.limits import MASS_FINISH_SECONDS, MASS_PER_MONTH
 from bot.sandbox.pushes import push
@@ -19,6 +19,9 @@ def create(
 ) -> int:
     """A job that will be due after the account's delay; its targets are added by the caller."""
     now = world.now()
+    due = now + float(account.options.get("mass_seconds", MASS_FINISH_SECONDS))
+    if body.get("type") == "mpnews":
+        media.end(world, body["media_id"], due)  # a draft that was sent leaves the box
     number = world.store.next_id("msg_id", MSG_ID_START)
     world.store.run(
         "INSERT INTO mass_jobs (id, account_id, audience, body, client_id, submitted_at, due_at, status)"
@@ -29,7 +32,7 @@ def create(
         json.dumps(body, ensure_ascii=False),
         client_id,
         now,
-        now + float(account.options.get("mass_seconds", MASS_FINISH_SECONDS)),
+        due,
     )
     return number
 

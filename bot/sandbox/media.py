@@ -42,6 +42,13 @@ def put(
     return media_id
 
 
+def end(world: World, media_id: str, at: float) -> None:
+    """From a moment on nobody knows this id any more."""
+    world.store.run(
+        "UPDATE media SET expires_at = min(expires_at, ?) WHERE media_id = ?", at, media_id
+    )
+
+
 def find(world: World, account: Account, media_id: Any) -> Row:
     """A living medium of this account.
 

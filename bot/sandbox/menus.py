@@ -52,3 +52,10 @@ def type_of_key(world: World, account: Account, open_id: str, key: str) -> str |
         if button.get("key") == key:
             return str(button["type"])
     return None
+
+
+def names_media(world: World, account: Account, media_id: str) -> bool:
+    """Whether a button of any menu sends this material."""
+    personal = world.store.all("SELECT button FROM menus WHERE account_id = ?", account.id)
+    every = [default(world, account) or [], *(json.loads(row["button"]) for row in personal)]
+    return any(button.get("media_id") == media_id for buttons in every for button in flat(buttons))

@@ -81,6 +81,7 @@ articles = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("changed_at", UtcDateTime, nullable=False),
     sa.Column("published_at", UtcDateTime),
+    sa.Column("checked_at", UtcDateTime),  # last time the platform was told or asked about it
     sa.Column("archived_at", UtcDateTime),
     sa.CheckConstraint("status in ('draft', 'publishing', 'published', 'failed')", name="status"),
     sa.UniqueConstraint("account_id", "key"),

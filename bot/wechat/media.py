@@ -15,6 +15,7 @@ UPLOAD_TIMEOUT: Timeout = (3.05, 60)  # seconds; up to 10 MB go up before the an
 _MB = 1024 * 1024
 # bytes. For pictures the page says both 10 MB and 2 MB: unsure, so the stricter
 LIMITS = {"image": 2 * _MB, "voice": 2 * _MB, "video": 10 * _MB, "thumb": 64 * 1024}
+ARTICLE_PICTURE_BYTES = _MB
 # kind -> (first bytes, where they stand, ending, content type); a mp3 without ID3 begins with a sync word
 _FORMATS = {
     "image": (
@@ -81,6 +82,29 @@ def upload_temporary(wechat: WeChat, kind: str, name: str, data: bytes) -> Mater
         timeout=UPLOAD_TIMEOUT,
     )
     return Material(_media_id(body, "media_id", "thumb_media_id"), "")
+
+
+def upload_article_picture(wechat: WeChat, name: str, data: bytes) -> str:
+    """Upload a picture that stands inside an article; its address. Not counted among permanent material.
+
+    Source: docs/wechat-limits.md 8, media/uploadimg: jpg or png below 1 MB.
+
+    Raises:
+        Refused: another format, or too large.
+        WeChatError: the platform said no, or did not answer.
+    """
+    if len(data) >= ARTICLE_PICTURE_BYTES:
+        raise Refused(f"{name} has {len(data):,} bytes, fewer than 1 MB are allowed in an article")
+    file = _file("image", name, data)
+    if not file[0].endswith((".jpg", ".png")):
+        raise Refused(f"{name} cannot stand in an article: only jpg and png can")
+    body = wechat.call("/cgi-bin/media/uploadimg", files={"media": file}, timeout=UPLOAD_TIMEOUT)
+    found = body.get("url")
+    if isinstance(found, str) and found:
+        return found
+    raise WeChatError(
+        None, "微信接口的回答里没有图片地址", permanent=False, wait_seconds=60, action="unknown"
+    )
 
 
 def mass_video(wechat: WeChat, media_id: str, title: str, description: str) -> str:
