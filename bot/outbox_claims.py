@@ -212,15 +212,19 @@ def claimed(row: Any) -> sa.ColumnElement[bool]:
 def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
     """The claimed row as it is when its call begins, with a new lease; None when the claim was lost meanwhile.
 
-    ``first_try_at`` is written here: a row without it was claimed, but never called.
+    None too when the account was stopped since: then the row waits again. ``first_try_at`` is written here: a
+    row without it was claimed, but never called.
     """
     with db.writing(engine) as session:
-        return session.execute(
+        begun = session.execute(
             sa.update(outbox)
-            .where(claimed(row), outbox.c.lease_until > now)
+            .where(claimed(row), outbox.c.lease_until > now, _not_stopped())
             .values(lease_until=now + LEASE, first_try_at=first_moment(outbox.c.first_try_at, now))
             .returning(*outbox.c)
         ).one_or_none()
+        if begun is None:
+            give_back_stopped(session, [row])
+        return begun
 
 
 def begin_many(session: Session, rows: Sequence[Any], now: datetime) -> frozenset[int]:
@@ -247,7 +251,23 @@ def begin_many(session: Session, rows: Sequence[Any], now: datetime) -> frozense
                 .returning(outbox.c.id)
             ).scalars()
         )
+    if len(begun) < len(rows):
+        give_back_stopped(session, [row for row in rows if row.id not in begun])
     return frozenset(begun)
+
+
+def give_back_stopped(session: Session, rows: Sequence[Any]) -> None:
+    """Claimed rows of accounts that were stopped before their calls began wait again; the others stay as they are."""
+    accounts_of = {row.account_id for row in rows}
+    stopped = set(
+        session.execute(
+            sa.select(accounts.c.id).where(
+                accounts.c.id.in_(accounts_of), accounts.c.stopped_at.is_not(None)
+            )
+        ).scalars()
+    )
+    if stopped:
+        give_back(session, [row for row in rows if row.account_id in stopped])
 
 
 def give_back(session: Session, rows: Sequence[Any]) -> None:

@@ -35,9 +35,7 @@ class Round:
 
 def channels(campaign: Campaign, number: int) -> Sequence[str]:
     """The channels of a run of this round."""
-    step = follow_up(campaign, number)
-    named: Sequence[str] = step["channels"] if step is not None else campaign.channels
-    return tuple(named)
+    return tuple(campaign.channels_of(number))
 
 
 def follow_up(campaign: Campaign, number: int) -> Mapping[str, Any] | None:

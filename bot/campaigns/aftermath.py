@@ -1,0 +1,150 @@
+"""Behaviour enriches tags (S0-15): once a campaign's runs are over, who clicked, who did not, and who gave up.
+
+Clicked and not clicked are everybody it was sent to, so the two add up. Giving up is for those who did not
+do what the campaign is for after its last wave. Done once for a run and its follow-ups together.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from bot import db, tags
+from bot.campaigns import definitions, outcome, rounds
+from bot.campaigns.definitions import Campaign
+from bot.db import Session
+from bot.params import seconds_of
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries
+
+ROWS = 200  # followers a transaction: a push never waits longer than that takes
+WAIT = "3d"
+
+
+def tag_due(engine: Engine, now: datetime) -> int:
+    """Give the tags of every run, with its follow-ups, that is over for long enough; how many runs.
+
+    Followers are tagged a few hundred a transaction and the run is marked at the end: after a kill it
+    begins anew, and whoever has a tag already keeps its origin.
+    """
+    done = 0
+    with db.reading(engine) as session:
+        roots = session.execute(
+            sa.select(campaign_runs)
+            .join(campaigns, campaigns.c.id == campaign_runs.c.campaign_id)
+            .where(
+                campaign_runs.c.status.in_(("finished", "cancelled")),
+                campaign_runs.c.parent_id.is_(None),
+                campaign_runs.c.tagged_at.is_(None),
+                campaigns.c.after.is_not(None),
+            )
+            .order_by(campaign_runs.c.id)
+        ).all()
+    for root in roots:
+        with db.reading(engine) as session:
+            campaign = definitions.by_id(session, root.campaign_id)
+            runs = rounds.chain(session, root.id)
+            if not _is_due(session, campaign, runs, now):
+                continue
+        _tag(engine, campaign, runs, now)
+        done += 1
+    return done
+
+
+def paths(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
+    """Where everybody a chain of runs reached stands: ``converted``, ``next_wave`` or ``given_up``, each in one.
+
+    Converted is who did what the waves are about. Whoever did not has the next wave before them while there
+    is one; after the last, or when somebody stopped it, nobody asks them again.
+    """
+    everybody = _reached(session, [run.id for run in runs])
+    converted = everybody & _moved(session, campaign, runs)
+    left = everybody - converted
+    ahead: set[int] = set()
+    last = runs[-1]
+    if not rounds.is_over(session, runs):
+        more = rounds.follow_up(campaign, last.round + 1) is not None
+        still_planned = last.planned_at is None and last.parent_id is not None
+        ahead = left if more or still_planned else left & _planned(session, last.id)
+    return {"converted": converted, "next_wave": ahead, "given_up": left - ahead}
+
+
+def _is_due(session: Session, campaign: Campaign, runs: Sequence[Any], now: datetime) -> bool:
+    if not campaign.after or not rounds.is_over(session, runs):
+        return False
+    ended = max((run.finished_at for run in runs if run.finished_at is not None), default=None)
+    wait = timedelta(seconds=seconds_of(campaign.after.get("wait", WAIT)))
+    return ended is not None and ended + wait <= now
+
+
+def _tag(engine: Engine, campaign: Campaign, runs: Sequence[Any], now: datetime) -> None:
+    with db.reading(engine) as session:
+        given = _given(session, campaign, runs)
+    origin = f"campaign:{campaign.name}"
+    for name, people in given.items():
+        listed = sorted(people)
+        for start in range(0, len(listed), ROWS):
+            with db.writing(engine) as session:
+                for follower_id in listed[start : start + ROWS]:
+                    tags.add(session, campaign.account_id, follower_id, [name], origin, now)
+    with db.writing(engine) as session:
+        session.execute(
+            sa.update(campaign_runs)
+            .where(
+                campaign_runs.c.id.in_([run.id for run in runs]),
+                campaign_runs.c.tagged_at.is_(None),
+            )
+            .values(tagged_at=now)
+        )
+
+
+def _given(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
+    """Followers by the tag they get. One tag may stand for two results."""
+    wanted: Mapping[str, Any] = campaign.after or {}
+    everybody = _reached(session, [run.id for run in runs])
+    clicked = everybody & _since(session, runs, outcome.clean_clicks(campaign))
+    found: dict[str, set[int]] = {}
+    for key, people in (
+        ("clicked", clicked),
+        ("not_clicked", everybody - clicked),
+        ("gave_up", paths(session, campaign, runs)["given_up"]),
+    ):
+        if wanted.get(key):
+            found.setdefault(wanted[key], set()).update(people)
+    return found
+
+
+def _reached(session: Session, run_ids: Sequence[int]) -> set[int]:
+    rows = session.execute(
+        sa.select(deliveries.c.follower_id).where(
+            deliveries.c.run_id.in_(run_ids), deliveries.c.status == "sent"
+        )
+    )
+    return set(rows.scalars())
+
+
+def _planned(session: Session, run_id: int) -> set[int]:
+    rows = session.execute(
+        sa.select(deliveries.c.follower_id).where(
+            deliveries.c.run_id == run_id, deliveries.c.status == "planned"
+        )
+    )
+    return set(rows.scalars())
+
+
+def _moved(session: Session, campaign: Campaign, runs: Sequence[Any]) -> set[int]:
+    """Who did what the waves ask for: what the last follow-up is ``to``, else the campaign's goal."""
+    steps = campaign.follow_ups or ()
+    if steps and steps[-1].get("to", "not_clicked") == "not_clicked":
+        return _since(session, runs, outcome.clean_clicks(campaign))
+    return _since(session, runs, outcome.reactions(campaign))
+
+
+def _since(session: Session, runs: Sequence[Any], reactions: sa.Select[Any]) -> set[int]:
+    """Who reacted since the first run of a chain began; whom it reached is asked beside it."""
+    reaction = reactions.subquery()
+    rows = session.execute(
+        sa.select(reaction.c.follower_id).where(reaction.c.at >= runs[0].created_at).distinct()
+    )
+    return set(rows.scalars())
