@@ -13,15 +13,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import tracking
+from bot import articles, registry, tracking
+from bot import content as contents
 from bot.accounts import Account
 from bot.audiences import segments
 from bot.campaigns import status as statuses
 from bot.campaigns.budget import allowance
-from bot.campaigns.document import MORE, RESULT_TAGS, experiment_channels
+from bot.campaigns.document import MORE, RESULT_TAGS, contents_of, experiment_channels
 from bot.campaigns.document import parse as parse
 from bot.campaigns.document import problems as problems
 from bot.campaigns.schedule import next_due
+from bot.channels import unfit
 from bot.clock import local, parse_moment
 from bot.db import Session
 from bot.errors import Invalid, Refused
@@ -221,6 +223,10 @@ def save(
         _change(session, row, values)
     for name, target in values["links"].items():
         tracking.link_id(session, account.id, campaign_id, name, target, now)
+    for said, channels in contents_of(wanted):
+        # what customer service shows is a published page; mass takes the draft
+        page = contents.CUSTOMER_SERVICE in channels
+        articles.adopt(session, account.id, said, now, by=by, published=page)
     campaign = by_id(session, campaign_id)
     if "approved_for" in wanted:
         _approve_by_file(session, campaign, wanted["approved_for"], now)
@@ -417,8 +423,14 @@ def check_sendable(session: Session, account: Account, campaign: Campaign, place
     """Whether this kind of account can send this campaign at all.
 
     Raises:
-        Invalid: mass without the interface, or on a subscription account to anything but everybody or one synced tag.
+        Invalid: a channel this kind of account does not have; mass without the interface, or on a subscription
+            account to anything but everybody or one synced tag.
     """
+    for name in campaign.channels:
+        channel = registry.members("bot.channels").get(name)
+        reason = channel and unfit(channel, account.kind, campaign.message_class)
+        if reason:
+            raise Invalid(_at(place, "channels"), reason)
     if "mass" not in campaign.channels:
         return
     allowed = allowance(account.kind, account.verified)

@@ -289,6 +289,12 @@ def experiment_channels(
     return tuple(named if named else [name for name in channels if name not in (own or {})])
 
 
+def contents_of(document: Mapping[str, Any]) -> Iterator[tuple[Content, Sequence[str]]]:
+    """Every content of a campaign in canonical form, with the channels that say it."""
+    for _path, said, channels in _said(Definition.model_validate(document)):
+        yield said, channels
+
+
 def _unfit(found: Definition, place: str) -> Iterator[tuple[str, str]]:
     """What fits the schema but not the rest of the document."""
     names = [group.name for group in found.groups or ()]

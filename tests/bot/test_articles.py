@@ -181,7 +181,7 @@ def test_what_is_missing_is_told_and_what_waits_is_tried_again(
     found = read(engine, account, number)
     assert found.error is not None and "in.png" in found.error
     assert told(engine, stage, now) == 0
-    with pytest.raises(Refused, match="in.png"):
+    with pytest.raises(Refused, match=r"in\.png"):
         resolved(engine, account, {"article": number})
     with pytest.raises(Refused, match="no article"):
         resolved(engine, account, {"article": "没有"})
