@@ -59,6 +59,11 @@ class Part:
             start_new_session=True,  # a group of its own
         )
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
 

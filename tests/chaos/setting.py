@@ -25,6 +25,8 @@ CHUNK = 5_000
 FILE = """\
 version: 1
 account: {slug: muyan, opening: {sent_to_all: 0}}
+# followers here leave and come back all day long, and a send to everybody need not wait ten minutes
+limits: {guard: false, all_send_hold: 2s}
 tags:
   - {name: 油皮, family: 客户信息}
   - {name: 活动, family: 营销互动}
