@@ -215,7 +215,7 @@ def follow_up_audience(
     )
     step = (campaign.follow_ups or ())[number - 2]
     goal = campaign.goal or {}
-    if step["to"] == "not_converted" and goal.get("metric") == "event":
+    if step.get("to") == "not_converted" and goal.get("metric") == "event":
         moved: sa.ColumnElement[bool] = sa.exists().where(
             events.c.follower_id == followers.c.id,
             events.c.account_id == account_id,
