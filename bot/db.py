@@ -329,8 +329,11 @@ def claim(
     *,
     order_by: Sequence[Any],
     limit: int,
+    columns: Sequence[sa.ColumnElement[Any]] | None = None,
 ) -> Sequence[sa.Row[Any]]:
     """Take up to ``limit`` free rows by one conditional UPDATE, so that two takers never share one.
+
+    ``columns`` of them are returned, all when None: reading moments and JSON costs more than taking a row.
 
     ``free`` is asked again in the UPDATE itself. SKIP LOCKED is PostgreSQL's; SQLite drops the
     words silently and needs none, its writers take turns. MATERIALIZED: PostgreSQL may run a plain
@@ -344,7 +347,7 @@ def claim(
         sa.update(table)
         .where(table.c.id.in_(sa.select(picked.c.id)), free)
         .values(**values)
-        .returning(*table.c)
+        .returning(*(table.c if columns is None else columns))
     )
     return session.execute(statement).all()
 

@@ -8,7 +8,7 @@ so a process that is killed leaves no more in doubt than the calls that were und
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import ModuleType
 from typing import Any
@@ -90,15 +90,12 @@ class Sender:
 class _Call:
     """One prepared message and the call that sends it."""
 
+    row: Any
     prepared: Prepared
     channel: ModuleType
     wechat: WeChat
     path: str
     payload: Mapping[str, Any]
-
-    @property
-    def row(self) -> Any:
-        return self.prepared.row
 
 
 class Flow:
@@ -187,7 +184,7 @@ class Flow:
             path, payload = channel.request(item)
         except Exception as problem:
             return outbox_receipts.of_problem(prepared.row, problem, prepared.situation, now)
-        return _Call(prepared, channel, wechat, path, payload)
+        return _Call(prepared.row, prepared, channel, wechat, path, payload)
 
     # --- the beat
 
@@ -219,7 +216,7 @@ class Flow:
             self._next_of(call.row)
         for call in chosen:
             if call.row.id in begun:
-                self._start(call, now)
+                self._start(call)
 
     def _write(
         self,
@@ -277,10 +274,8 @@ class Flow:
         self._queued = 0
         return back
 
-    def _start(self, call: _Call, now: datetime) -> None:
-        row, situation = call.row, call.prepared.situation
-        if row.first_try_at is None:
-            call.prepared = replace(call.prepared, situation=replace(situation, first_try_at=now))
+    def _start(self, call: _Call) -> None:
+        row = call.row
         self._under_way[row.id] = call
         self._of_account[row.account_id] += 1
         self._lines.start(row.id, call.wechat, call.path, call.payload)

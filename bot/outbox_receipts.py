@@ -12,7 +12,7 @@ from bot import accounts, logs, outbox_claims, outcomes
 from bot import followers as follower_state
 from bot.db import Session
 from bot.outcomes import Outcome, Situation
-from bot.sql import json_items, json_part
+from bot.sql import json_items, json_part, unindexed
 from bot.tables.outbox import outbox
 
 NOT_GRANTED = 48001
@@ -111,7 +111,12 @@ def _sent_statement() -> Any:
     attempts = sa.cast(json_part(listed.c.value, 1), sa.Integer)
     return (
         sa.update(outbox)
-        .where(outbox.c.id == number, outbox.c.status == "sending", outbox.c.attempts == attempts)
+        .where(
+            outbox.c.id == number,
+            # else SQLite goes through all that is being sent, once for each receipt
+            unindexed(outbox.c.status) == "sending",
+            outbox.c.attempts == attempts,
+        )
         .values(
             status="sent",
             errcode=None,

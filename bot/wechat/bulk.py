@@ -76,6 +76,8 @@ class Lines:
         self._done: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
         self._pool: ThreadPoolExecutor | None = None
         self._tokens: dict[int, _Token] = defaultdict(_Token)
+        # keeps gateways alive, so that an id means one
+        self._kinds: dict[int, tuple[WeChat, bool]] = {}
         self._curl = _Curl() if pycurl is not None else None
 
     @property
@@ -86,7 +88,7 @@ class Lines:
     def start(self, key: int, wechat: WeChat, path: str, payload: Mapping[str, Any]) -> None:
         """Begin a call; its answer comes from ``answers`` under ``key``."""
         self._busy += 1
-        if self._curl is None or not isinstance(wechat, WeChat) or not wechat.is_networked:
+        if not self._by_curl(wechat):
             made = self._threads().submit(wechat.call, path, payload)
             made.add_done_callback(lambda done: self._done.put((key, done)))
             return
@@ -110,6 +112,13 @@ class Lines:
             self._pool.shutdown(wait=True, cancel_futures=True)
         if self._curl is not None:
             self._curl.close()
+
+    def _by_curl(self, wechat: WeChat) -> bool:
+        known = self._kinds.get(id(wechat))
+        if known is None:
+            networked = isinstance(wechat, WeChat) and wechat.is_networked
+            known = self._kinds[id(wechat)] = (wechat, self._curl is not None and networked)
+        return known[1]
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -214,7 +223,7 @@ class _Curl:
     def __init__(self) -> None:
         self._multi = pycurl.CurlMulti()
         self._idle: dict[tuple[int, str], list[Any]] = defaultdict(list)
-        self._known: dict[int, WeChat] = {}  # keeps them alive, so that an id means one gateway
+        self._networks: dict[int, tuple[str, str | bool]] = {}
         self.under_way = 0
 
     def start(self, call: _Call) -> None:
@@ -268,8 +277,9 @@ class _Curl:
         return call, got
 
     def _new(self, call: _Call) -> Any:
-        self._known[id(call.wechat)] = call.wechat
-        proxy, trusted = call.wechat.network()
+        mark = id(call.wechat)
+        proxy, trusted = self._networks.get(mark) or call.wechat.network()
+        self._networks[mark] = proxy, trusted
         handle: Any = pycurl.Curl()
         handle.token = ""
         handle.setopt(pycurl.POST, 1)
