@@ -202,31 +202,45 @@ def campaign_lines(
 
     ``kept``: of a large account as last counted, instead of counting now.
     """
-    lines = []
-    for row in _newest(session, account_id, limit):
-        run = _latest(session, row)
-        found = figures.get(session, account_id, _name(run)) if kept and run else None
-        if found is not None:
-            result = found.value
-        elif run is not None:
-            result = _result_row(session, account_id, run)
-        else:
-            people = tracking.guided(session, account_id, row.id)
-            result = {"counts": {}, "reasons": {}, "slots": 0, "guided": people}
-        lines.append(
-            CampaignLine(
-                name=row.name,
-                status=row.status,
-                segment=row.segment,
-                next_due_at=row.next_due_at,
-                run_due_at=run.due_at if run else None,
-                run_status=run.status if run else None,
-                run_reason=run.reason if run else None,
-                target=(row.goal or {}).get("target"),
-                **result,
-            )
+    return [
+        _line(session, account_id, row, kept=kept) for row in _newest(session, account_id, limit)
+    ]
+
+
+def lines_of(session: Session, account_id: int, campaign_ids: Sequence[int]) -> list[CampaignLine]:
+    """The same of chosen campaigns, archived ones among them; of a large account as last counted."""
+    if not campaign_ids:
+        return []
+    kept = figures.is_large(session, account_id)
+    chosen = session.execute(
+        sa.select(campaigns).where(
+            campaigns.c.account_id == account_id, campaigns.c.id.in_(campaign_ids)
         )
-    return lines
+    ).all()
+    return [_line(session, account_id, row, kept=kept) for row in chosen]
+
+
+def _line(session: Session, account_id: int, row: Any, *, kept: bool) -> CampaignLine:
+    run = _latest(session, row)
+    found = figures.get(session, account_id, _name(run)) if kept and run else None
+    if found is not None:
+        result = found.value
+    elif run is not None:
+        result = _result_row(session, account_id, run)
+    else:
+        people = tracking.guided(session, account_id, row.id)
+        result = {"counts": {}, "reasons": {}, "slots": 0, "guided": people}
+    return CampaignLine(
+        name=row.name,
+        status=row.status,
+        segment=row.segment,
+        next_due_at=row.next_due_at,
+        run_due_at=run.due_at if run else None,
+        run_status=run.status if run else None,
+        run_reason=run.reason if run else None,
+        target=(row.goal or {}).get("target"),
+        **result,
+    )
 
 
 def _newest(session: Session, account_id: int, limit: int) -> Sequence[Any]:

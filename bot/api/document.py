@@ -38,6 +38,7 @@ ORDER = (
     "followers",
     "tags",
     "messages",
+    "campaigns",
     "webhooks",
     "audit",
 )

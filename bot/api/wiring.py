@@ -5,6 +5,7 @@ from flask import Flask
 from bot.api import (
     account,
     audit,
+    campaigns,
     door,
     followers,
     me,
@@ -34,6 +35,7 @@ AREAS = (
     people,
     tags,
     messages,
+    campaigns,
     webhooks,
     audit,
 )

@@ -11,7 +11,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from bot.campaigns import definitions, funnel, holds, live, outcome
+from bot.accounts import Account
+from bot.campaigns import candidates, definitions, funnel, holds, ledger, live, outcome
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.funnel import Effect, Step
@@ -183,6 +184,49 @@ def losing(session: Session, picture: Picture, now: datetime) -> BitMap:
     )
     month = _month(session, campaign.account_id, first.due_at, now, excluding=campaign.id)
     return _losers(charged, month)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A push planned for later in the month, and how many of its people would have no slot left for it."""
+
+    name: str
+    at: datetime
+    wanted: int
+    people: int
+
+
+def would_lose(
+    session: Session, account: Account, campaign: Campaign, at: datetime, now: datetime
+) -> list[Loss]:
+    """Which planned pushes a campaign would take people from if it went out ``at``, in order of time."""
+    month = month_of(at)
+    plan = candidates.read_plan(session, account, campaign, campaign.content, now)
+    charged, after = BitMap(), 0
+    last = ledger.newest_follower(session, account.id)
+    while True:
+        page = candidates.next_page(session, plan, after, last)
+        charged |= BitMap(
+            one.follower_id for one in page if candidates.decide(plan, one).channel == MASS
+        )
+        if len(page) < candidates.PAGE:
+            break
+        after = page[-1].follower_id
+    left = list(_month(session, account.id, at, now, excluding=campaign.id).left)
+    for number in range(1, PER_FOLLOWER_AND_MONTH + 1):
+        taken = left[number] & charged
+        left[number] -= taken
+        left[number - 1] |= taken
+    found = []
+    coming = holds.holds(session, account.id, month, now, excluding=campaign.id)
+    for hold in (one for one in coming if one.at > at):
+        none_left = hold.people & left[0]
+        found.append(Loss(hold.name, hold.at, len(hold.people), len(none_left & charged)))
+        for number in range(1, PER_FOLLOWER_AND_MONTH + 1):
+            taken = left[number] & hold.people
+            left[number] -= taken
+            left[number - 1] |= taken
+    return found
 
 
 def choices(session: Session, account_id: int) -> list[Campaign]:

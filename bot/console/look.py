@@ -52,6 +52,15 @@ ACCOUNT_PAGES: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
         ),
     ),
     (
+        _l("营销"),
+        (
+            Entry("campaigns_list", _l("营销活动"), "megaphone"),
+            Entry("plans_list", _l("推广方案"), "list-nested"),
+            Entry("playbooks_list", _l("策略库"), "journal-text"),
+            Entry("campaigns_compare", _l("对比"), "graph-up"),
+        ),
+    ),
+    (
         _l("公众号"),
         (
             Entry("account_settings", _l("公众号设置"), "gear"),

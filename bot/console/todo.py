@@ -9,6 +9,7 @@ from flask import render_template, url_for
 from flask_babel import gettext as _
 
 from bot import conversations, db, rulebook, scene_reports, unmatched, webhooks
+from bot.campaigns import reviews
 from bot.console.access import Here, page
 from bot.db import Session
 from bot.tables.inbox import inbound
@@ -100,7 +101,18 @@ def _webhooks(here: Here, session: Session) -> Iterator[Todo]:
             yield Todo(text, url_for(".webhook", webhook_id=webhook.id), "bad")
 
 
+def _reviews(here: Here, session: Session) -> Iterator[Todo]:
+    count = reviews.waiting(session, here.account.id)
+    if count:
+        yield Todo(
+            _("%(count)s 个活动等待审核", count=count),
+            url_for(".campaigns_list", status="review"),
+            "warn",
+        )
+
+
 ASKS: tuple[tuple[str, Callable[[Here, Session], Iterator[Todo]]], ...] = (
+    ("campaigns.approve", _reviews),
     ("rules.read", _unpublished),
     ("messages.read", _unread),
     ("rules.read", _unmatched),

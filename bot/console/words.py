@@ -47,6 +47,7 @@ REASON = {
     "batch_of_one": _l("只剩一人，平台不接受"),
     "expired": _l("窗口已过"),
     "cancelled": _l("已取消"),
+    "no_channel": _l("选的渠道都到不了"),
 }
 KIND = {
     "text": _l("文字"),
@@ -156,5 +157,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "delivery_word": lambda word: DELIVERY.get(word, word),
     "reason_word": lambda word: REASON.get(word, word),
     "kind_word": lambda word: KIND.get(word, word),
+    "approver": lambda name: _("公众号文件") if name == {"file": True} else str(name),
     "note_word": lambda note: NOTES.get(note, note),
 }

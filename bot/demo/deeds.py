@@ -35,7 +35,7 @@ ORDER = "下单"
 CLICKS = (timedelta(hours=3), timedelta(hours=22))
 WRITES = (timedelta(hours=25), timedelta(hours=46))
 LEAVES = (timedelta(hours=4), timedelta(hours=44))
-SECOND = (timedelta(hours=49), timedelta(hours=70))
+SECOND = (timedelta(hours=48, minutes=20), timedelta(hours=52))
 COUPONS = (timedelta(hours=71), timedelta(hours=96))
 LISTS = timedelta(hours=100)
 

@@ -100,9 +100,8 @@ def leavers(size: int, until: datetime) -> list[Leaver]:
     chance = random.Random(f"leavers {size}")  # noqa: S311 -- drawn, not secret
     to_all = sent_at(TO_ALL, until)
     days: list[tuple[datetime, datetime, int]] = []
-    fortnight = until - timedelta(
-        days=BASE_DAYS - 1
-    )  # the campaign of this evening looks back from then
+    # the campaign of this evening looks back a fortnight: nobody leaves in the half day before that
+    fortnight = until - timedelta(days=BASE_DAYS, hours=-12)
     burst = _after_to_all(size) if to_all else 0
     recent = share(LEAVES_A_DAY * BASE_DAYS, size)
     if to_all and to_all >= fortnight:
@@ -111,8 +110,9 @@ def leavers(size: int, until: datetime) -> list[Leaver]:
         days.append((to_all, to_all + timedelta(hours=47), burst))
     days.append((fortnight, until, max(recent, 0)))
     earlier = LEAVERS_DAYS - BASE_DAYS
+    before = until - timedelta(days=BASE_DAYS)
     days.append(
-        (until - timedelta(days=LEAVERS_DAYS), fortnight, share(LEAVES_A_DAY * earlier, size))
+        (until - timedelta(days=LEAVERS_DAYS), before, share(LEAVES_A_DAY * earlier, size))
     )
     found = []
     for begin, end, count in days:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from bot import db, scheduler
-from bot.campaigns.outcome import Outcome, outcome
+from bot.campaigns import comparison, definitions
+from bot.campaigns.comparison import Side
 from bot.campaigns.status import OPEN_RUNS
 from bot.clock import Clock
 from bot.demo import campaigns, deeds, truth
@@ -38,7 +39,8 @@ SENDING_STEP, WAITING_STEP, QUIET_STEP = (
 # nothing of the planted campaign: who says 「活动」 or 「1」 gets a tag that moves them into its groups
 WORDS = ("我想要优惠券", "肤质测试", "敏感", "面膜", "防晒", "在吗", "门店", "物流到哪了")
 SCENES = ("store_01", "store_03", "store_05", "tb_card", "wb_bio", "mini_vip")
-TICKS = ("start", "waves", "outbox", "collect")
+TICKS = ("start", "rounds", "waves", "outbox", "collect", "trials", "guard")
+SELDOM = ("aftermath",)  # asked for once a step
 # planted: of those the send to all reached, who opens the link, and who leaves because of it.
 # figures of the demo brand, not industry claims
 GUIDED_ALL, LEAVE_ALL, LEAVE_A_DAY = 0.020, 0.0064, 0.0008
@@ -121,6 +123,8 @@ def _step(crowd: Crowd) -> timedelta:
 def work(crowd: Crowd) -> None:
     """What the scheduler and the workers would do now, until nothing is left to do."""
     rt, now = crowd.stage.rt, crowd.clock()
+    for name in SELDOM:
+        scheduler.tick(rt, name, now)
     for _ in range(200):
         for name in TICKS:
             scheduler.tick(rt, name, now)
@@ -128,12 +132,16 @@ def work(crowd: Crowd) -> None:
             return
 
 
-def outcomes(stage: Stage, account_id: int) -> tuple[Outcome, Outcome]:
+def outcomes(stage: Stage, account_id: int, now: datetime) -> tuple[Side, Side]:
     """(the send to all, the targeted campaign)."""
     with db.reading(stage.rt.engine) as session:
+        everybody, targeted = (
+            definitions.get(session, account_id, name)
+            for name in (campaigns.PLANNED[0][1], truth.CAMPAIGN)
+        )
         return (
-            outcome(session, account_id, campaigns.PLANNED[0][1]),
-            outcome(session, account_id, truth.CAMPAIGN),
+            comparison.of_campaign(session, everybody, now),
+            comparison.of_campaign(session, targeted, now),
         )
 
 
@@ -187,27 +195,25 @@ def _act(act: Callable[..., object], *arguments: object) -> Callable[[], object]
     return lambda: act(*arguments)
 
 
-def told(outcomes_: tuple[Outcome, Outcome]) -> Iterator[tuple[str, str, str]]:
+def told(sides: tuple[Side, Side]) -> Iterator[tuple[str, str, str]]:
     """The comparison, line by line: (what, send to all, targeted)."""
-    everybody, targeted = outcomes_
-    lines: tuple[tuple[str, Callable[[Outcome], str]], ...] = (
+    everybody, targeted = sides
+    lines: tuple[tuple[str, Callable[[Side], str]], ...] = (
         ("计划人数 planned", lambda o: f"{o.planned:,}"),
         ("送达 delivered", lambda o: f"{o.delivered:,}"),
         ("引导人数 guided", lambda o: f"{o.guided:,}（{_percent(o.guide_rate)}）"),
-        (
-            "目标 goal",
-            lambda o: f"{o.guided / o.target:.1%}" if o.target else "—",
-        ),
+        ("目标 goal", lambda o: f"{o.goal_share:.1%}" if o.goal_share is not None else "—"),
         (
             "48 小时取关 unfollows in 48 h",
             lambda o: f"{o.unfollows:,}（{_percent(o.unfollow_rate)}）",
         ),
-        ("其中高于基线 above base", lambda o: f"≈ {o.unfollows_above_base:.0f}"),
+        ("其中高于基线 above base", lambda o: f"≈ {o.above_base:.0f}"),
         ("消耗名额 slots spent", lambda o: f"{o.slots:,}"),
         (
             "每引导一人消耗名额 slots per guided",
             lambda o: f"{o.slots_per_guided:.1f}" if o.slots_per_guided is not None else "—",
         ),
+        ("失去计划内推送 losing a planned push", lambda o: f"{o.losing:,}"),
     )
     for label, value in lines:
         yield label, value(everybody), value(targeted)

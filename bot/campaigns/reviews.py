@@ -1,0 +1,208 @@
+"""Review (审核): an operator hands a campaign in with what it would reach, somebody else lets it go or sends it back.
+
+A large run, or one to everybody, is let go by two people: who handed it in and who approved. Nobody is both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
+from typing import Any
+
+import sqlalchemy as sa
+
+from bot.accounts import Account
+from bot.audiences import segments
+from bot.campaigns import approvals, definitions, planning
+from bot.campaigns import status as statuses
+from bot.campaigns.budget import allowance
+from bot.campaigns.definitions import Campaign
+from bot.campaigns.planning import Forecast
+from bot.db import Session
+from bot.errors import Refused
+from bot.tables.campaigns import campaigns
+from bot.tables.operators import audit
+
+# people come and go between approval and sending; what grows beyond that is asked again
+MARGIN = 0.05
+HANDED_IN, SENT_BACK = "campaign.submit", "campaign.reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A campaign that waits for review: by whom and since when."""
+
+    by: str
+    at: datetime
+
+
+def submit(
+    session: Session, account: Account, campaign: Campaign, by: str, now: datetime
+) -> Campaign:
+    """Hand a campaign in. It is scheduled, and its run waits until somebody else has approved it.
+
+    Raises:
+        Refused: it cannot be scheduled any more.
+        Invalid: its time is past, or the account cannot send it.
+    """
+    if campaign.status in ("draft", "stopped"):
+        campaign = definitions.schedule(session, account, campaign, now)
+    elif campaign.status != "scheduled":
+        statuses.check_campaign(campaign.status, "scheduled")
+    session.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.id == campaign.id)
+        .values(submitted_at=now, submitted_by=by)
+    )
+    return definitions.by_id(session, campaign.id)
+
+
+def approve(
+    session: Session,
+    account: Account,
+    campaign: Campaign,
+    by: str,
+    people: int,
+    slots: int,
+    now: datetime,
+    secret_key: str,
+) -> Campaign:
+    """Let a campaign go for at most so many people and slots. Where two are needed, who handed it in is the first.
+
+    Raises:
+        Refused: the own campaign, where two are needed; or as ``approvals.approve``.
+    """
+    handed = handed_in(session, campaign)
+    if needs_two(session, account, campaign, people):
+        if by in owners(session, campaign):
+            raise Refused("nobody approves what they wrote or handed in themselves")
+        if handed is not None and handed.by not in campaign.approved_by:
+            approvals.approve(session, campaign, handed.by, people, slots, now, secret_key)
+            campaign = definitions.by_id(session, campaign.id)
+    changed = approvals.approve(session, campaign, by, people, slots, now, secret_key)
+    if (
+        definitions.missing_approval(
+            changed,
+            people,
+            slots,
+            approve_above=account.limits.approve_above,
+            to_everybody=to_everybody(session, campaign),
+        )
+        is None
+    ):
+        _no_longer_waits(session, campaign.id)
+    return definitions.by_id(session, campaign.id)
+
+
+def reject(session: Session, campaign: Campaign, reason: str) -> Campaign:
+    """Send it back (驳回): it is stopped, and nothing of it becomes due. The door writes who, and why.
+
+    Raises:
+        Refused: it does not wait for review, or no reason was given.
+    """
+    if handed_in(session, campaign) is None:
+        raise Refused("this campaign does not wait for review")
+    if not reason.strip():
+        raise Refused("say why, so that it can be mended")
+    if campaign.status == "scheduled":
+        definitions.stop(session, campaign)
+    _no_longer_waits(session, campaign.id)
+    return definitions.by_id(session, campaign.id)
+
+
+def handed_in(session: Session, campaign: Campaign) -> Handed | None:
+    """Who handed a campaign in that nobody reviewed yet; None: it does not wait."""
+    row = session.execute(
+        sa.select(campaigns.c.submitted_by, campaigns.c.submitted_at).where(
+            campaigns.c.id == campaign.id
+        )
+    ).one()
+    return Handed(row.submitted_by, row.submitted_at) if row.submitted_at is not None else None
+
+
+def waiting(session: Session, account_id: int) -> int:
+    """How many campaigns of an account wait for review."""
+    return int(
+        session.execute(
+            sa.select(sa.func.count()).where(
+                campaigns.c.account_id == account_id,
+                campaigns.c.submitted_at.is_not(None),
+                campaigns.c.status.in_(("draft", "scheduled", "stopped")),
+            )
+        ).scalar_one()
+    )
+
+
+def owners(session: Session, campaign: Campaign) -> frozenset[str]:
+    """Who wrote a campaign or handed it in: none of them is its second pair of eyes."""
+    row = session.execute(
+        sa.select(campaigns.c.created_by, campaigns.c.submitted_by).where(
+            campaigns.c.id == campaign.id
+        )
+    ).one()
+    return frozenset(name for name in row if name)
+
+
+def to_everybody(session: Session, campaign: Campaign) -> bool:
+    """Whether any group of a campaign is, by its definition, every follower."""
+    for _name, segment in campaign.group_segments():
+        try:
+            where = segments.get(session, campaign.account_id, segment).where
+        except Refused:
+            continue  # gone: planning says so
+        if definitions.is_everybody(session, campaign.account_id, where):
+            return True
+    return False
+
+
+def needs_two(session: Session, account: Account, campaign: Campaign, people: int) -> bool:
+    """Whether two people must answer for a run of so many."""
+    return people > account.limits.approve_above or to_everybody(session, campaign)
+
+
+def countdown(
+    session: Session, account: Account, campaign: Campaign, people: int
+) -> datetime | None:
+    """Until when a run of so many waits after its approval; None: it need not."""
+    allowed = allowance(account.kind, account.verified)
+    in_one_call = allowed is not None and not allowed.by_open_id
+    return approvals.hold_ends(
+        campaign, people, account, in_one_call=in_one_call and to_everybody(session, campaign)
+    )
+
+
+def bounds(forecast: Forecast) -> tuple[int, int]:
+    """(people, slots) an approval of this forecast is good for."""
+    return (
+        max(1, ceil(forecast.people * (1 + MARGIN))),
+        ceil(forecast.slots * (1 + MARGIN)),
+    )
+
+
+def forecast(session: Session, account: Account, campaign: Campaign, now: datetime) -> Forecast:
+    """Whom it would reach now. Raises: Refused: a segment of it is gone."""
+    return planning.forecast(session, account, campaign, now)
+
+
+def last_rejection(session: Session, campaign: Campaign) -> Mapping[str, Any] | None:
+    """Who sent it back last, and why; None where nobody did, or it was handed in again since."""
+    row = session.execute(
+        sa.select(audit)
+        .where(
+            audit.c.account_id == campaign.account_id,
+            audit.c.object == f"campaign:{campaign.name}",
+            audit.c.action.in_((HANDED_IN, SENT_BACK)),
+        )
+        .order_by(audit.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None or row.action != SENT_BACK:
+        return None
+    return {"by": row.operator, "at": row.at, "reason": (row.after or {}).get("reason", "")}
+
+
+def _no_longer_waits(session: Session, campaign_id: int) -> None:
+    # who handed it in stays: an approver is compared with them
+    session.execute(
+        sa.update(campaigns).where(campaigns.c.id == campaign_id).values(submitted_at=None)
+    )
