@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
+from pyroaring import BitMap
 from sqlalchemy.engine import Engine
 
 from bot import db, figures
@@ -96,11 +97,16 @@ def look_for_list(session: Session, account_id: int, now: datetime) -> Look:
 
 def size(look: Look, where: Where) -> int | None:
     """How many a tree selects. None: it is to be counted first (a large account), or cannot be."""
+    found = people(look, where)
+    return None if found is None else len(found)
+
+
+def people(look: Look, where: Where) -> BitMap | None:
+    """Whom a tree selects; None as above."""
     try:
-        found = look.people(where) if look.believe is None else look.known(where)
+        return look.people(where) if look.believe is None else look.known(where)
     except (Invalid, Refused):
         return None
-    return None if found is None else len(found)
 
 
 def uses(session: Session, account_id: int) -> Mapping[str, Uses]:

@@ -134,8 +134,12 @@ def save(
     version: int,
     step: int,
     by: str,
+    unasked: bool = False,
 ) -> Plan:
     """Store what was written; the same again changes nothing. ``step``: as far as the writer came.
+
+    ``unasked``: the page saved by itself while somebody types. That makes no new version of what they saved
+    last themselves, so that the button they press meanwhile is not refused; over somebody else's it does.
 
     Raises:
         SavedBetween: somebody else saved since ``version``.
@@ -153,7 +157,7 @@ def save(
         .values(
             document=dict(given),
             step=furthest,
-            version=version + 1,
+            version=version + (not unasked or before.changed_by != by),
             changed_by=by,
             changed_at=now,
         )
