@@ -110,7 +110,8 @@ def _in_text(check: str, text: Text) -> Iterator[Finding]:
             if word[0] not in places:
                 continue
             for start, end in _chains(word, places, text.letters, pack.gap):
-                if not any(a <= start and end <= b for a, b in spared):
+                # 无需转发 spares 转发*领 wherever the reward stands
+                if not any(a <= start < b and (end <= b or len(word) > 1) for a, b in spared):
                     hits.append((start, end, rule))
     for start, end, rule in _outermost(hits):
         first, last = text.span(start, end)
