@@ -153,6 +153,27 @@ def writing(engine: Engine) -> Iterator[Session]:
             yield session
 
 
+@contextlib.contextmanager
+def unanswered(session: Session) -> Iterator[None]:
+    """Statements in here are sent one behind the other, and only the end waits for their answers (PostgreSQL).
+
+    For many small writes whose results nobody reads. SQLite has no way to wait.
+    """
+    if session.dialect.name == "sqlite":
+        yield
+        return
+    driver: Any = session.connection.dbapi_connection
+    failure = session.dialect.loaded_dbapi.Error
+    try:
+        with driver.pipeline():
+            yield
+    except failure as problem:
+        # callers tell a lost database from a bug by SQLAlchemy's families of exceptions
+        raise DBAPIError.instance(
+            "(several)", None, problem, failure, hide_parameters=True, dialect=session.dialect
+        ) from problem
+
+
 @dataclass(slots=True)
 class _Unit:
     """Work that waits for its turn, and what came of it."""

@@ -7,6 +7,7 @@ A follow-up (a run with a parent) takes its audience from whom the runs before i
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from bot import content as contents
 from bot import registry
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import budget, caps, experiment, holds
+from bot.campaigns import budget, caps, definitions, experiment, holds
 from bot.campaigns.caps import Caps
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.reach import Candidate, Choice, Policy, choose
@@ -55,13 +56,17 @@ class Plan:
     now: datetime
     month: str
     groups: Sequence[tuple[str | None, sa.ColumnElement[bool]]] = ()
+    place: sa.ColumnElement[Any] = field(default_factory=sa.null)  # which of the groups
     number: int = 1  # the round
     chain: Sequence[int] = ()  # runs before a follow-up, the first one first
     contents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     templates: Sequence[str] = ()
     caps: Caps = field(default_factory=lambda: Caps(0))
+    policy: Policy = field(default_factory=Policy)
     held: Callable[[int], int] | None = None
     split: Split = Split("", "", "", "")
+    # the one call goes to a tag made for it, which only those wear who are to get it
+    temporary_tag: bool = False
 
     @property
     def by_slots(self) -> bool:
@@ -70,11 +75,16 @@ class Plan:
         return allowed is not None and allowed.per_follower_and_month is not None
 
     @property
-    def to_all_at_once(self) -> bool:
-        """A subscription account's mass: one call to everybody or a tag, which nobody can be left out of."""
+    def one_call(self) -> bool:
+        """A subscription account's mass: one call a day, so nothing is sent in parts."""
         allowed = budget.allowance(self.account.kind, self.account.verified)
         names = [channel.NAME for channel in self.channels]
         return MASS in names and allowed is not None and not allowed.by_open_id
+
+    @cached_property
+    def to_all_at_once(self) -> bool:
+        """One call to everybody or to a tag that is there already, which nobody can be left out of."""
+        return self.one_call and not self.temporary_tag
 
     @property
     def holdout(self) -> tuple[float, float]:
@@ -105,6 +115,7 @@ def read_plan(
     said = {name: campaign.content_for(name, None, number) for name in names}
     month = run.month if run is not None and run.month else month_of(now)
     seed = f"{account.slug}:{campaign.name}"
+    bound = caps.read(session, account, campaign.message_class, names)
     plan = Plan(
         account=account,
         campaign=campaign,
@@ -115,8 +126,10 @@ def read_plan(
         month=month,
         number=number,
         contents=said,
+        temporary_tag=definitions.needs_temporary_tag(session, account, campaign),
         templates=_templates(campaign, said),
-        caps=caps.read(session, account, campaign.message_class, names),
+        caps=bound,
+        policy=Policy(bound.limits),
         split=Split(
             f"holdout:{account.slug}", f"holdout:{seed}", f"variant:{seed}", f"pace:{seed}"
         ),
@@ -130,7 +143,8 @@ def read_plan(
             (name, segments.clause(session, account.id, _where(session, account.id, segment), now))
             for name, segment in campaign.group_segments()
         ]
-        plan = replace(plan, audience=sa.or_(*(clause for _name, clause in groups)), groups=groups)
+        audience, place = _one_of(groups)
+        plan = replace(plan, audience=audience, groups=groups, place=place)
     if MASS in names and plan.by_slots:
         found = holds.holds(session, account.id, month, now, excluding=campaign.id)
         if any(hold.protected and hold.people for hold in found):
@@ -179,9 +193,7 @@ def decide(plan: Plan, candidate: Candidate) -> Choice:
     if plan.to_all_at_once:
         # Nobody can be left out of such a call, so the truth is that all of them get it.
         return Choice(channel=MASS)
-    return choose(
-        candidate, plan.channels, Policy(plan.caps.limits), plan.content, plan.now, plan.contents
-    )
+    return choose(candidate, plan.channels, plan.policy, plan.content, plan.now, plan.contents)
 
 
 def chain_of(session: Session, run: Any) -> list[Any]:
@@ -240,6 +252,24 @@ def follow_up_audience(
     )
 
 
+def _one_of(
+    groups: Sequence[tuple[str | None, sa.ColumnElement[bool]]],
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[Any]]:
+    """(who is in any of the groups, the number of the first one).
+
+    Of several groups a CASE rather than an OR: SQLite would answer each part of an OR by an index of its own, for
+    all followers at once, and sort them.
+    """
+    clauses = [(clause, number) for number, (_name, clause) in enumerate(groups)]
+    if len(clauses) == 1:
+        return clauses[0][0], sa.literal(0)
+    # which group asks about the last one no more: who is in none was not selected
+    return (
+        sa.case(*clauses).is_not(None),
+        sa.case(*clauses[:-1], else_=clauses[-1][1]),
+    )
+
+
 def _where(session: Session, account_id: int, segment: str) -> Mapping[str, Any]:
     return segments.get(session, account_id, segment).where
 
@@ -255,19 +285,16 @@ def _page(plan: Plan) -> sa.Select[Any]:
     person = (
         sa.func.coalesce(followers.c.union_id, followers.c.open_id) if splits else sa.literal("")
     )
-    place: sa.ColumnElement[Any] = sa.null()
-    if len(plan.groups) == 1:
-        place = sa.literal(0)
-    elif plan.groups:
-        # the last one needs no question: who is in none of them was not selected
-        asked = [(clause, position) for position, (_name, clause) in enumerate(plan.groups[:-1])]
-        place = sa.case(*asked, else_=len(plan.groups) - 1)
     return (
         sa.select(
-            followers.c.id, followers.c.opted_out_at.is_not(None), person.label("person"), place
+            followers.c.id,
+            followers.c.opted_out_at.is_not(None),
+            person.label("person"),
+            plan.place,
         )
         .where(
             followers.c.account_id == plan.account.id,
+            followers.c.subscribed.is_(sa.true()),
             followers.c.id > sa.bindparam("after"),
             followers.c.id <= sa.bindparam("last"),
             plan.audience,
@@ -297,7 +324,7 @@ def _windows(
         )
     )
     found: dict[int, tuple[tuple[str, datetime, int], ...]] = {}
-    for follower_id, *window in rows:
+    for follower_id, *window in rows.all():
         found[follower_id] = (*found.get(follower_id, ()), tuple(window))
     return found
 
@@ -312,7 +339,7 @@ def _taken(session: Session, plan: Plan, first: int, last: int) -> dict[int, tup
             mass_ledger.c.account_id == plan.account.id,
         )
     )
-    return {follower_id: (reserved, spent) for follower_id, reserved, spent in rows}
+    return {follower_id: (reserved, spent) for follower_id, reserved, spent in rows.all()}
 
 
 def _permitted(session: Session, plan: Plan, first: int, last: int) -> dict[int, dict[str, int]]:

@@ -2,7 +2,7 @@
 
 Counted from deliveries, so that nothing has to be kept in step. What a cap means for one follower decides
 ``reach.py``. Two runs that plan at once would both find room, so each write asks whether another wrote since
-its snapshot (``changed``), and counts again when one did.
+its page was read (``last_writer``), and counts again when one did.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from bot import db
 from bot.accounts import Account, Cap
 from bot.campaigns.reach import Limit
 from bot.db import Session
+from bot.sql import unindexed
 from bot.tables.accounts import accounts
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
 from bot.tables.followers import followers
@@ -78,7 +79,7 @@ def recent(session: Session, caps: Caps, first: int, last: int, now: datetime) -
     keys = [key for key, _cap in caps.keyed]
     found: dict[int, dict[str, int]] = {
         row[0]: dict(zip(keys, row[1:], strict=True))
-        for row in session.execute(_own(caps, first, last, now))
+        for row in session.execute(_own(caps, first, last, now)).all()
     }
     if caps.person is not None and len(caps.sisters) > 1:
         # who has no UnionID is one person on this account alone: counted above
@@ -101,9 +102,16 @@ def last_writer(session: Session, caps: Caps) -> str:
     return str(found or "")
 
 
-def sign(session: Session, caps: Caps, writer: str) -> None:
-    """Say that ``writer`` planned under these caps last."""
-    session.execute(sa.update(kept).where(kept.c.key == _turn(caps)).values(value=writer))
+def sign(session: Session, caps: Caps, run_id: int, last: str) -> None:
+    """Say that this run plans under these caps now; ``last`` is what ``last_writer`` said.
+
+    The number behind the run counts how often the turn went from one run to another: a page that was read
+    before such a change is told by it, however many pieces of either were written since.
+    """
+    run, _, turns = last.partition(":")
+    if run != str(run_id):
+        value = f"{run_id}:{int(turns or 0) + 1}"
+        session.execute(sa.update(kept).where(kept.c.key == _turn(caps)).values(value=value))
 
 
 def _turn(caps: Caps) -> str:
@@ -119,7 +127,9 @@ def _own(caps: Caps, first: int, last: int, now: datetime) -> sa.Select[Any]:
     longest = max(cap.days for cap in wanted)
     source: sa.FromClause = deliveries
     if any(cap.message_class is not None for cap in wanted):
-        source = deliveries.join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id).join(
+        # from the followers' few deliveries to their runs, not from every run to its followers
+        run_id = unindexed(deliveries.c.run_id)
+        source = deliveries.join(campaign_runs, campaign_runs.c.id == run_id).join(
             campaigns, campaigns.c.id == campaign_runs.c.campaign_id
         )
     return (

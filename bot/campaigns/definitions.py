@@ -424,7 +424,7 @@ def check_sendable(session: Session, account: Account, campaign: Campaign, place
 
     Raises:
         Invalid: a channel this kind of account does not have; mass without the interface, or on a subscription
-            account to anything but everybody or one synced tag.
+            account in parts.
     """
     for name in campaign.channels:
         channel = registry.members("bot.channels").get(name)
@@ -445,21 +445,29 @@ def check_sendable(session: Session, account: Account, campaign: Campaign, place
         raise Invalid(
             _at(place, "channels"), "a subscription account sends a campaign by mass alone"
         )
-    for key in ("groups", "experiment", "holdout", "pace"):
+    for key in ("groups", "experiment", "pace"):
         if getattr(campaign, key):
             raise Invalid(
                 _at(place, key),
-                "a subscription account's mass message is one call that nobody can be left out of",
+                "a subscription account sends one mass message a day: it cannot go out in parts",
             )
-    where = segments.get(session, account.id, campaign.segment).where
-    if not is_everybody(session, account.id, where) and (
-        single_tag(session, account.id, where) is None
-    ):
+    if campaign.holdout and not needs_temporary_tag(session, account, campaign):
         raise Invalid(
-            _at(place, "segment"),
-            "a subscription account sends to everybody or to exactly one tag with sync: true "
-            "that is on the platform already",
+            _at(place, "holdout"),
+            "a send to everybody or to a whole tag is one call that nobody can be left out of: "
+            "choose a narrower segment",
         )
+
+
+def needs_temporary_tag(session: Session, account: Account, campaign: Campaign) -> bool:
+    """Whether mass to this audience goes by a tag made for it: any but everybody and one synced tag, where the
+    account cannot send by OpenID."""
+    allowed = allowance(account.kind, account.verified)
+    if "mass" not in campaign.channels or allowed is None or allowed.by_open_id:
+        return False
+    where = segments.get(session, account.id, campaign.segment).where
+    everybody = is_everybody(session, account.id, where)
+    return not everybody and single_tag(session, account.id, where) is None
 
 
 def under_way(session: Session, campaign_id: int) -> bool:

@@ -8,6 +8,7 @@ a process may be killed anywhere, and whoever comes next goes on.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -40,10 +41,11 @@ from bot.prepared import Prepared
 from bot.sql import among, numbers
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
 
-# How long a push waits for a transaction of planning: it begins with so many deliveries and takes more or fewer by
-# the time the last one took.
+# How long a push waits for a transaction of planning on SQLite: so many deliveries, and up to MOST_TIMES as many as
+# long as they take no longer than that. On PostgreSQL a push waits for nothing that planning writes.
 ROWS, MOST_TIMES = 400, 5
 WRITE_SECONDS = 0.015
+POSTGRESQL_ROWS = 5000
 CALL_SECONDS = 5.0  # of one call: what is the same for all pages is read once in it
 
 
@@ -240,22 +242,32 @@ def _plan_pages(
     with db.reading(engine) as session:
         plan = candidates.read_plan(session, account, campaign, run.content, now, run)
     place = places.placing(plan)
-    while True:
-        with db.reading(engine) as session:
-            seen = caps.last_writer(session, plan.caps) if plan.caps else ""
-            page = candidates.next_page(session, plan, reached, run.last_follower_id)
-        chosen = [(candidate, candidates.decide(plan, candidate)) for candidate in page]
-        if not writer.write(plan, place, chosen, reached, seen):
-            return False  # cancelled, or somebody else is planning it
-        if len(page) < candidates.PAGE:
-            break
-        reached = page[-1].follower_id
-        if clock.tick_seconds() >= until:
-            return True
+    # On PostgreSQL the next page is decided while another processor writes the last one. On SQLite the two would
+    # take turns at every small statement, with everybody's write turn held.
+    ahead = engine.dialect.name == "postgresql"
+    written: Future[bool] | None = None
+    with ThreadPoolExecutor(1) as beside:
+        while True:
+            with db.reading(engine) as session:
+                seen = caps.last_writer(session, plan.caps) if plan.caps else ""
+                page = candidates.next_page(session, plan, reached, run.last_follower_id)
+            chosen = [(candidate, candidates.decide(plan, candidate)) for candidate in page]
+            if written is not None and not written.result():
+                return False  # cancelled, or somebody else is planning it
+            full = len(page) == candidates.PAGE
+            if ahead and full:
+                written = beside.submit(writer.write, plan, place, chosen, reached, seen)
+            elif not writer.write(plan, place, chosen, reached, seen):
+                return False
+            if not full:
+                break
+            reached = page[-1].follower_id
+            if clock.tick_seconds() >= until:
+                return written is None or written.result()
     reached = page[-1].follower_id if page else reached
     with db.reading(engine) as session:
         totals = _totals(session, run.id)
-        first_wave = [] if plan.to_all_at_once else places.canary(session, run.id, plan)
+        first_wave = [] if plan.one_call else places.canary(session, run.id, plan)
         moved = places.lonely(session, run.id, plan)
     with db.writing(engine) as session:
         if not _move_cursor(session, run.id, reached, run.last_follower_id):
@@ -291,7 +303,8 @@ class _Writer:
 
         ``seen``: who had planned last under the caps when the page was read.
         """
-        size = self.rows or ROWS
+        grows = self.engine.dialect.name == "sqlite"
+        size = self.rows or (ROWS if grows else POSTGRESQL_ROWS)
         start = 0
         while start < len(chosen):
             piece = chosen[start : start + size]
@@ -304,15 +317,16 @@ class _Writer:
                     return False
                 if plan.caps:
                     caps.take_turn(session, plan.caps)
-                    if caps.last_writer(session, plan.caps) != seen:
+                    last = caps.last_writer(session, plan.caps)
+                    if last != seen:
                         piece = _counted_again(session, plan, piece)
-                    seen = f"{self.run_id}:{end}"
-                    caps.sign(session, plan.caps, seen)
+                    caps.sign(session, plan.caps, self.run_id, last)
                 _write(session, plan, self.run_id, piece, place)
                 took = clock.tick_seconds() - began
             reached = end
-            fits = len(piece) * WRITE_SECONDS / max(took, 0.0001)
-            size = int(min(MOST_TIMES * ROWS, max(ROWS / 4, 1, min(fits, size * 2))))
+            if grows:
+                fits = len(piece) * WRITE_SECONDS / max(took, 0.0001)
+                size = int(min(MOST_TIMES * ROWS, size * 2, max(ROWS, fits)))
         self.rows = size
         return True
 
@@ -423,19 +437,11 @@ def _to_everybody(session: Session, account: Account, campaign: Campaign) -> boo
 def _unfit(session: Session, account: Account, campaign: Campaign) -> str | None:
     """Why the campaign's segments cannot be planned any more; they were checked when it was scheduled."""
     try:
-        wheres = [
-            segments.get(session, account.id, name).where
-            for _group, name in campaign.group_segments()
-        ]
+        for _group, name in campaign.group_segments():
+            segments.get(session, account.id, name)
     except Refused:
         return "segment_gone"
-    allowed = budget.allowance(account.kind, account.verified)
-    if MASS not in campaign.channels or allowed is None or allowed.by_open_id:
-        return None
-    if definitions.is_everybody(session, account.id, wheres[0]):
-        return None
-    single = definitions.single_tag(session, account.id, wheres[0])
-    return "segment_unfit" if single is None else None
+    return None
 
 
 def _wait(session: Session, run_id: int, reason: str) -> None:
@@ -491,20 +497,21 @@ def _write(
             choice = candidates.decide(plan, replace(candidate, slots_left=0))
         rows.setdefault(place(candidate, choice), []).append(candidate.follower_id)
     usual = {"account": plan.account.id, "run": run_id, "now": plan.now}
-    for (channel, reason, group, variant, wave), ids in rows.items():
-        slot = ledger.RESERVED if channel == MASS and plan.by_slots else None
-        values = {
-            "status": "skipped" if channel is None else "planned",
-            "why": reason,
-            "way": channel,
-            "of_wave": wave,
-            "of_group": group,
-            "of_variant": variant,
-            "of_slot": slot,
-            "of_month": plan.month if slot else None,
-            "ids": json.dumps(ids),
-        }
-        _INSERT.run(session, usual | values)
+    with db.unanswered(session):
+        for (channel, reason, group, variant, wave), ids in rows.items():
+            slot = ledger.RESERVED if channel == MASS and plan.by_slots else None
+            values = {
+                "status": "skipped" if channel is None else "planned",
+                "why": reason,
+                "way": channel,
+                "of_wave": wave,
+                "of_group": group,
+                "of_variant": variant,
+                "of_slot": slot,
+                "of_month": plan.month if slot else None,
+                "ids": json.dumps(ids),
+            }
+            _INSERT.run(session, usual | values)
 
 
 def _insert(_dialect: str) -> Any:

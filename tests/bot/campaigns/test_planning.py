@@ -147,6 +147,7 @@ def test_planning_goes_on_after_a_kill_at_any_transaction(
     # small pages and pieces, so that there are many places to be killed at
     monkeypatch.setattr(candidates, "PAGE", 6)
     monkeypatch.setattr(planning, "ROWS", 2)
+    monkeypatch.setattr(planning, "POSTGRESQL_ROWS", 2)
     play.campaign()
     (run_id,) = play.start()
     real = planning._write
@@ -179,6 +180,7 @@ def test_planning_goes_on_after_a_kill_at_any_transaction(
 
 def test_a_second_planner_changes_nothing(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "ROWS", 5)
+    monkeypatch.setattr(planning, "POSTGRESQL_ROWS", 5)
     play.campaign()
     (run_id,) = play.start()
     real = planning._write
