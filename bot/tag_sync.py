@@ -9,6 +9,7 @@ characters, the text of 45158 bytes: the smaller is kept). Platform tags are nev
 Source: docs/wechat-limits.md 5 (tag service of MudWechat, WxJava; read 2026-11).
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ TOO_MANY_TAGS = "平台每个公众号最多 100 个标签，这个标签没有�
 NAME_REFUSED = "平台拒绝这个标签名（非法或与系统标签重名）"
 SYSTEM_TAG = "这是平台的系统标签，不能修改"
 FEATURE = "tags"
+TEMPORARY = "群发-"  # of a tag that lives for one send; then the send's clientmsgid
+_TEMPORARY_NAME = re.compile(rf"{TEMPORARY}[0-9a-f]{{12}}-\d+")
 
 log = logs.get()
 
@@ -81,7 +84,7 @@ def run(
         return False
     finally:
         with writing(engine) as session:
-            session.execute(sa.delete(kept).where(kept.c.key == _lease_key(account_id)))
+            let_go(session, account_id)
 
 
 def start_over(session: Session, account_id: int) -> None:
@@ -124,6 +127,21 @@ def platform_ids(
     return {name: wechat_id for name, wechat_id in found.items() if wechat_id is not None}
 
 
+def hold(session: Session, account_id: int, now: datetime) -> bool:
+    """Take the account's turn for changes of tags, unless somebody else has it: two at once are refused (45169)."""
+    return _take_lease(session, account_id, now)
+
+
+def let_go(session: Session, account_id: int) -> None:
+    """Give the turn back."""
+    session.execute(sa.delete(kept).where(kept.c.key == _lease_key(account_id)))
+
+
+def temporary_name(client_msg_id: str) -> str:
+    """What a tag is called that lives for one send. It is never taken for one of ours."""
+    return f"{TEMPORARY}{client_msg_id}"
+
+
 def adopt(session: Session, account_id: int, listing: Sequence[gateway.PlatformTag]) -> None:
     """Make tags of ours for the platform's, by name, so that what was there before us is kept."""
     rows = [
@@ -135,7 +153,7 @@ def adopt(session: Session, account_id: int, listing: Sequence[gateway.PlatformT
             "wechat_id": tag.id,
         }
         for tag in listing
-        if tag.id not in SYSTEM_TAGS
+        if tag.id not in SYSTEM_TAGS and not _TEMPORARY_NAME.fullmatch(tag.name)
     ]
     upsert(session, tags, rows, ["account_id", "name"], ["wechat_id"])
 

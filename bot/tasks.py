@@ -15,6 +15,7 @@ from bot import (
     follower_files,
     follower_pages,
     follower_sync,
+    governor,
     inbox,
     jobs,
     kept,
@@ -23,6 +24,7 @@ from bot import (
     menus,
     outbox,
     overview,
+    quotas,
     receive,
     retention,
     rule_hits,
@@ -39,7 +41,16 @@ from bot import (
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
 from bot.audiences import index
-from bot.campaigns import aftermath, guarding, planning, rounds, sending, settling, trials
+from bot.campaigns import (
+    aftermath,
+    guarding,
+    planning,
+    rounds,
+    sending,
+    settling,
+    temporary_tags,
+    trials,
+)
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
 from bot.runtime import Runtime
@@ -57,7 +68,12 @@ def drain_outbox(rt: Runtime, context: JobContext) -> None:
     """Send what is due."""
     for _ in range(DRAINS):
         drained = outbox.drain(
-            rt.engine, rt.wechat, context.clock, limit=DRAIN_ROWS, sender=rt.sender
+            rt.engine,
+            rt.wechat,
+            context.clock,
+            limit=DRAIN_ROWS,
+            sender=rt.sender,
+            governor=rt.governor,
         )
         if drained == 0:
             return
@@ -177,6 +193,47 @@ def sync_followers(rt: Runtime, context: JobContext) -> Again | None:
         if not progress.more:
             erasure.recall_new(session, account_id, rt.secret_key, now)
     return Again() if progress.more else None
+
+
+def make_temporary_tags(rt: Runtime, context: JobContext) -> None:
+    """A job for each account with a tag to make for a send, or to take away after it."""
+    now = context.clock()
+    account_ids = temporary_tags.accounts_at_work(rt.engine, now)
+    if not account_ids:
+        return
+    with db.writing(rt.engine) as session:
+        for account_id in account_ids:
+            if jobs.open_arguments(session, "temporary_tag", account_id):
+                continue
+            jobs.enqueue(
+                session,
+                "temporary_tag",
+                {"account_id": account_id},
+                now=now,
+                unique_key=f"temporary_tag:{account_id}:{now.isoformat()}",
+                account_id=account_id,
+            )
+
+
+def fill_temporary_tag(rt: Runtime, context: JobContext) -> Again | None:
+    """Some calls for tags that live for one send."""
+    account_id = context.arguments["account_id"]
+    wechat = rt.wechat(account_id)
+    more = temporary_tags.step(rt.engine, wechat, account_id, context.clock())
+    return Again() if more else None
+
+
+def sweep_tags(rt: Runtime, context: JobContext) -> None:
+    """Delete tags of sends that nothing needs any more."""
+    account_id = context.arguments["account_id"]
+    if temporary_tags.ever(rt.engine, account_id):
+        temporary_tags.sweep(rt.engine, rt.wechat(account_id), account_id)
+
+
+def read_templates(rt: Runtime, context: JobContext) -> None:
+    """Read the templates of an account anew."""
+    account_id = context.arguments["account_id"]
+    templates.read(rt.engine, rt.wechat(account_id), account_id, context.clock())
 
 
 def sync_tags(rt: Runtime, context: JobContext) -> Again | None:
@@ -404,6 +461,17 @@ def heartbeat(rt: Runtime, context: JobContext) -> None:
         kept.write(session, LAST_TICK, str(context.clock().timestamp()))
 
 
+def learn_quotas(rt: Runtime, context: JobContext) -> None:
+    """Ask the platform how many calls it allows today."""
+    account_id = context.arguments["account_id"]
+    quotas.learn(rt.engine, rt.wechat(account_id), rt.governor, account_id, context.clock())
+
+
+def count_calls(rt: Runtime, context: JobContext) -> None:
+    """Store how many calls this process made since."""
+    rt.governor.flush(rt.engine)
+
+
 TASKS: Mapping[str, RuntimeTask] = {
     "outbox": drain_outbox,
     "replay_failed": replay_failed,
@@ -422,6 +490,12 @@ TASKS: Mapping[str, RuntimeTask] = {
     "sync_followers": sync_followers,
     "tag_sync": partial(every_account, SYNC_TAGS),
     SYNC_TAGS: sync_tags,
+    "temporary_tags": make_temporary_tags,
+    "temporary_tag": fill_temporary_tag,
+    "tag_sweep": partial(every_account, "sweep_tags"),
+    "sweep_tags": sweep_tags,
+    "templates": partial(every_account, templates.READ),
+    templates.READ: read_templates,
     MAKE_SCENES: make_scenes,
     PUBLISH_MENU: publish_menu,
     menu_drafts.PUBLISH_DUE: publish_menu_due,
@@ -445,9 +519,21 @@ TASKS: Mapping[str, RuntimeTask] = {
     "tag_counts": partial(every_account, tag_families.COUNT_TAGS),
     tag_families.COUNT_TAGS: count_tags,
     "heartbeat": heartbeat,
+    "quotas": partial(every_account, governor.LEARN),
+    "quotas_of_the_day": partial(every_account, governor.LEARN),
+    governor.LEARN: learn_quotas,
+    "count_calls": count_calls,
 }
 
 
 def bound(rt: Runtime) -> Mapping[str, Task]:
     """The tasks as ``jobs.run_one`` takes them."""
-    return {name: partial(task, rt) for name, task in TASKS.items()}
+    return {name: partial(_counting, task, rt) for name, task in TASKS.items()}
+
+
+def _counting(task: RuntimeTask, rt: Runtime, context: JobContext) -> Again | None:
+    """Run a task, then store how many calls it made: a worker has no scheduler to do so."""
+    try:
+        return task(rt, context)
+    finally:
+        rt.governor.flush(rt.engine)

@@ -26,6 +26,7 @@ from bot.wechat import templates as gateway
 from bot.wechat.client import WeChat
 
 KINDS = (TEMPLATE, SUBSCRIPTION)
+READ = "read_templates"  # the job
 NOT_GRANTED = 48001
 SUCCESS = "success"
 ROWS = 200  # results a transaction: a push never waits longer than that takes
@@ -71,6 +72,9 @@ def read(engine: Engine, wechat: WeChat, account_id: int, now: datetime) -> int:
     Raises:
         WeChatError: the platform said no otherwise, or did not answer.
     """
+    with db.reading(engine) as session:
+        if accounts.by_id(session, account_id).kind != "service":
+            return 0
     total = 0
     for kind, listed in ((TEMPLATE, gateway.every), (SUBSCRIPTION, subscriptions.every)):
         with db.reading(engine) as session:

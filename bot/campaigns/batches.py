@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from bot import db, outbox
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import approvals, definitions, ledger, waves
+from bot.campaigns import approvals, definitions, ledger, temporary_tags, waves
 from bot.campaigns.budget import SENDS_A_DAY
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.schedule import after_quiet
@@ -28,7 +28,6 @@ from bot.tables.jobs import installation
 
 # letters of a clientmsgid: at most 32 ASCII bytes; 12 of the installation, a dash, the batch id.
 # Source: docs/wechat-limits.md 8 (45067, read 2026-11)
-PREFIX_KEY = "client_msg_id_prefix"
 PREFIX_BYTES = 6
 ROWS = 200  # deliveries a transaction: a push never waits longer than that takes
 NO_BATCH: Mapping[str, Any] = {"batch_id": None, "queued_at": None}
@@ -184,16 +183,39 @@ def single_call(session: Session, job: Job) -> tuple[int, bool]:
     to_all = target is not None and target["target"] == "all"
     if to_all and not approvals.holds(session, job.campaign, job.secret_key):
         return _pause(session, job, approvals.UNSEALED)
-    if target is None:
-        return _pause(session, job, "segment_unfit")
     batch = being_filled(session, job.run.id, job.wave)
-    batch = batch or _make(session, job, str(target["target"]), Cell(None, None))
+    kind = "tag" if target is None else str(target["target"])
+    batch = batch or _make(session, job, kind, Cell(None, None))
     people = _waiting(session, job.waiting, ROWS)
     size = batch.size + len(people)
     _fill(session, job, batch.id, people, size)
     if _waiting(session, job.waiting, 1):
         return 0, True
+    if target is None:
+        return _by_temporary_tag(session, job, batch)
     _hand_over(session, job, batch, size, target)
+    return 1, False
+
+
+def _by_temporary_tag(session: Session, job: Job, batch: Any) -> tuple[int, bool]:
+    """Hand a full batch over once a tag of its own is on all its people; the next tick looks again."""
+    tag = temporary_tags.of_batch(session, batch.id)
+    if tag is not None and tag.error is not None and not tag.told:
+        temporary_tags.told(session, batch.id, job.now)
+        return _pause(session, job, f"no_tag: {tag.error}")
+    if tag is None or tag.error is not None:
+        temporary_tags.ask(session, job.account.id, job.run.id, batch, job.now)
+        return 0, False
+    if tag.wechat_id is None:
+        return 0, False
+    size = session.execute(
+        sa.select(sa.func.count()).where(deliveries.c.batch_id == batch.id)
+    ).scalar_one()
+    if size == 0:  # all of them left or opted out meanwhile
+        session.execute(sa.delete(mass_batches).where(mass_batches.c.id == batch.id))
+        return 0, True
+    _hand_over(session, job, batch, size, {"target": "tag", "tag_id": tag.wechat_id})
+    temporary_tags.used(session, batch.id)
     return 1, False
 
 
@@ -383,7 +405,7 @@ def empty(session: Session, batch: Any) -> None:
 
 
 def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
-    """To whom a single call goes; None: the segment is neither everybody nor one tag."""
+    """To whom a single call goes; None: the segment is neither everybody nor one tag, so a tag is made for it."""
     where = segments.get(session, job.account.id, job.campaign.segment).where
     if definitions.is_everybody(session, job.account.id, where):
         return {"target": "all"}
@@ -393,10 +415,11 @@ def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
 
 def client_msg_id(session: Session, batch_id: int) -> str:
     """The id by which the platform knows a repeated call: at most 32 ASCII bytes, the same for ever."""
-    found = sa.select(installation.c.value).where(installation.c.key == PREFIX_KEY)
+    key = temporary_tags.PREFIX_KEY
+    found = sa.select(installation.c.value).where(installation.c.key == key)
     prefix = session.execute(found).scalar()
     if prefix is None:
-        row = {"key": PREFIX_KEY, "value": secrets.token_hex(PREFIX_BYTES)}
+        row = {"key": key, "value": secrets.token_hex(PREFIX_BYTES)}
         session.execute(db.insert(session, installation).values(row).on_conflict_do_nothing())
         prefix = session.execute(found).scalar_one()
     return f"{prefix}-{batch_id}"

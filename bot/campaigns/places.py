@@ -28,7 +28,7 @@ Placing = Callable[[Candidate, Choice], Place]
 
 def placing(plan: Plan) -> Placing:
     """A function that puts a decided follower in their place."""
-    first = plan.number == 1 and not plan.to_all_at_once
+    first = plan.number == 1 and not plan.one_call
     variant_of = _variants(plan) if first else None
     wave_of = _waves(plan) if first else None
 

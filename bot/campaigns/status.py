@@ -108,6 +108,10 @@ RUN_REASONS: Mapping[str, Mapping[str, str]] = {
         "zh": "订阅号的群发只能发给全部粉丝或一个已同步的标签",
         "en": "a subscription account sends to everybody or to one synced tag only",
     },
+    "no_tag": {
+        "zh": "平台上没有能用来群发的临时标签",
+        "en": "no temporary tag to send to could be made on the platform",
+    },
     "segment_gone": {"zh": "人群已不存在", "en": "the segment no longer exists"},
     "countdown": {
         "zh": "发给所有人，倒计时中，结束前还可以停止",

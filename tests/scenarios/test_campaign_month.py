@@ -538,15 +538,8 @@ def test_a_subscription_account_sends_once_a_day_to_everybody_by_two_names(world
     assert world.platform.refused() == []
 
 
-def test_a_subscription_account_sends_to_one_synced_tag_and_to_no_other_segment(
-    world: World,
-) -> None:
+def test_a_subscription_account_sends_to_one_synced_tag(world: World) -> None:
     subscription(world)
-    refused = world.fails("apply", str(world.file("daily", campaigns=[
-        campaign("不行", "2026-11-02 12:00", segment="爱互动的")
-    ])))  # fmt: skip
-    assert "campaigns.0" in refused
-    assert "one tag with sync" in refused
     world.apply("daily", segments=[{"name": "会员们", "where": {"tag": {"has": "会员"}}}], rules=[{
         "name": "入会", "when": [{"text_is": {"any": ["入会"]}}],
         "then": [{"add_tag": {"tags": ["会员"]}}],
