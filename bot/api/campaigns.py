@@ -262,7 +262,7 @@ def campaign_forecast(call: Call, session: Session, campaign_id: Id) -> Forecast
 
 @area("POST", "/campaigns/<campaign_id>/submit", "campaigns.write")
 def campaign_submit(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
-    """Schedule it and hand it in for review."""
+    """Hand it in for review; the approval schedules it."""
     campaign = _found(call, session, campaign_id)
     reviews.submit(session, call.account, campaign, call.by, call.now)
     return _changed(call, session, campaign, "submit")

@@ -1,7 +1,8 @@
 """Behaviour enriches tags (S0-15): once a campaign's runs are over, who clicked, who did not, and who gave up.
 
-Clicked and not clicked are everybody it was sent to, so the two add up. Giving up is for those who did not
-do what the campaign is for after its last wave. Done once for a run and its follow-ups together.
+Clicked and not clicked are everybody the platform was asked to send it to, refused or not, so the two add up
+to the number sent. Giving up is for those it reached who did not do what the campaign is for after its last wave.
+Done once for a run and its follow-ups together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -102,12 +103,12 @@ def _tag(engine: Engine, campaign: Campaign, runs: Sequence[Any], now: datetime)
 def _given(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
     """Followers by the tag they get. One tag may stand for two results."""
     wanted: Mapping[str, Any] = campaign.after or {}
-    everybody = _reached(session, [run.id for run in runs])
-    clicked = everybody & _since(session, runs, outcome.clean_clicks(campaign))
+    asked = _reached(session, [run.id for run in runs], ("sent", "failed", "unknown"))
+    clicked = asked & _since(session, runs, outcome.clean_clicks(campaign))
     found: dict[str, set[int]] = {}
     for key, people in (
         ("clicked", clicked),
-        ("not_clicked", everybody - clicked),
+        ("not_clicked", asked - clicked),
         ("gave_up", paths(session, campaign, runs)["given_up"]),
     ):
         if wanted.get(key):
@@ -115,10 +116,12 @@ def _given(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[st
     return found
 
 
-def _reached(session: Session, run_ids: Sequence[int]) -> set[int]:
+def _reached(
+    session: Session, run_ids: Sequence[int], ended: Sequence[str] = ("sent",)
+) -> set[int]:
     rows = session.execute(
         sa.select(deliveries.c.follower_id).where(
-            deliveries.c.run_id.in_(run_ids), deliveries.c.status == "sent"
+            deliveries.c.run_id.in_(run_ids), deliveries.c.status.in_(ended)
         )
     )
     return set(rows.scalars())

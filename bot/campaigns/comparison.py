@@ -19,7 +19,6 @@ from bot.campaigns.funnel import Effect, Step
 from bot.campaigns.live import Picture
 from bot.clock import month_of
 from bot.db import Session
-from bot.errors import Refused
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
 from bot.tables.followers import follower_tags, followers, tags
 
@@ -249,15 +248,14 @@ def _month(
     session: Session, account_id: int, at: datetime, now: datetime, *, excluding: int | None
 ) -> _Month:
     month = month_of(at)
-    taken = dict(
-        session.execute(
+    taken: dict[int, int] = {
+        row[0]: row[1]
+        for row in session.execute(
             sa.select(
                 mass_ledger.c.follower_id, mass_ledger.c.reserved + mass_ledger.c.spent
             ).where(mass_ledger.c.account_id == account_id, mass_ledger.c.month == month)
         )
-        .tuples()
-        .all()
-    )
+    }
     later = session.execute(
         sa.select(deliveries.c.follower_id)
         .join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id)
@@ -385,43 +383,24 @@ def _tags(session: Session, picture: Picture) -> list[tuple[str, int]]:
         if (name := (campaign.after or {}).get(key)) is not None
     ]
     names = list(dict.fromkeys([*result, *funnel.monitored(campaign)]))
-    counted: dict[str, int] = dict(
-        session.execute(
-            sa.select(tags.c.name, sa.func.count(sa.distinct(follower_tags.c.follower_id)))
-            .select_from(
-                follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id).join(
-                    deliveries, deliveries.c.follower_id == follower_tags.c.follower_id
-                )
+    rows = session.execute(
+        sa.select(tags.c.name, sa.func.count(sa.distinct(follower_tags.c.follower_id)))
+        .select_from(
+            follower_tags.join(tags, tags.c.id == follower_tags.c.tag_id).join(
+                deliveries, deliveries.c.follower_id == follower_tags.c.follower_id
             )
-            .where(
-                tags.c.account_id == campaign.account_id,
-                tags.c.name.in_(names),
-                deliveries.c.run_id == first.id,
-                sa.or_(deliveries.c.reason.is_(None), deliveries.c.reason != live.HOLDOUT),
-                follower_tags.c.added_at >= first.due_at,
-            )
-            .group_by(tags.c.name)
         )
-        .tuples()
-        .all()
+        .where(
+            tags.c.account_id == campaign.account_id,
+            tags.c.name.in_(names),
+            deliveries.c.run_id == first.id,
+            sa.or_(deliveries.c.reason.is_(None), deliveries.c.reason != live.HOLDOUT),
+            follower_tags.c.added_at >= first.due_at,
+        )
+        .group_by(tags.c.name)
     )
+    counted = {row[0]: row[1] for row in rows}
     return [(name, counted[name]) for name in names if counted.get(name)]
-
-
-def campaign_named(session: Session, account_id: int, campaign_id: int) -> Campaign:
-    """A campaign of this account.
-
-    Raises:
-        Refused: it has none with this id.
-    """
-    found = session.execute(
-        sa.select(campaigns.c.id).where(
-            campaigns.c.account_id == account_id, campaigns.c.id == campaign_id
-        )
-    ).scalar()
-    if found is None:
-        raise Refused("there is no such campaign")
-    return definitions.by_id(session, campaign_id)
 
 
 def _share(part: float | None, whole: float | None) -> float | None:

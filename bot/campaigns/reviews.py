@@ -39,16 +39,15 @@ class Handed:
 def submit(
     session: Session, account: Account, campaign: Campaign, by: str, now: datetime
 ) -> Campaign:
-    """Hand a campaign in. It is scheduled, and its run waits until somebody else has approved it.
+    """Hand a campaign in. Nothing of it becomes due before somebody else has approved it.
 
     Raises:
-        Refused: it cannot be scheduled any more.
-        Invalid: its time is past, or the account cannot send it.
+        Refused: it has finished, or is put away.
+        Invalid: the account cannot send it.
     """
-    if campaign.status in ("draft", "stopped"):
-        campaign = definitions.schedule(session, account, campaign, now)
-    elif campaign.status != "scheduled":
+    if campaign.status in ("finished", "archived"):
         statuses.check_campaign(campaign.status, "scheduled")
+    definitions.check_sendable(session, account, campaign)
     session.execute(
         sa.update(campaigns)
         .where(campaigns.c.id == campaign.id)
@@ -69,8 +68,11 @@ def approve(
 ) -> Campaign:
     """Let a campaign go for at most so many people and slots. Where two are needed, who handed it in is the first.
 
+    One that was handed in and has what it needs is scheduled.
+
     Raises:
         Refused: the own campaign, where two are needed; or as ``approvals.approve``.
+        Invalid: its time has passed meanwhile.
     """
     handed = handed_in(session, campaign)
     if needs_two(session, account, campaign, people):
@@ -80,16 +82,27 @@ def approve(
             approvals.approve(session, campaign, handed.by, people, slots, now, secret_key)
             campaign = definitions.by_id(session, campaign.id)
     changed = approvals.approve(session, campaign, by, people, slots, now, secret_key)
-    if (
-        definitions.missing_approval(
-            changed,
-            people,
-            slots,
-            approve_above=account.limits.approve_above,
-            to_everybody=to_everybody(session, campaign),
-        )
-        is None
-    ):
+    return settle(session, account, changed, people, slots, now)
+
+
+def settle(
+    session: Session, account: Account, campaign: Campaign, people: int, slots: int, now: datetime
+) -> Campaign:
+    """After an approval: one that was handed in and has what it needs is scheduled and waits no longer.
+
+    Raises:
+        Invalid: its time has passed meanwhile.
+    """
+    missing = definitions.missing_approval(
+        campaign,
+        people,
+        slots,
+        approve_above=account.limits.approve_above,
+        to_everybody=to_everybody(session, campaign),
+    )
+    if missing is None and handed_in(session, campaign) is not None:
+        if campaign.status in ("draft", "stopped"):
+            definitions.schedule(session, account, campaign, now)
         _no_longer_waits(session, campaign.id)
     return definitions.by_id(session, campaign.id)
 

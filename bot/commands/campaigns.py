@@ -1,4 +1,4 @@
-"""campaigns list, show, approve, preview, pause, resume, cancel."""
+"""campaigns list, show, compare, approve, reject, preview, pause, resume, cancel, end, skip, winner."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,7 +8,16 @@ import click
 import sqlalchemy as sa
 
 from bot import accounts, followers, operators, overview
-from bot.campaigns import approvals, definitions, sending, steering
+from bot.campaigns import (
+    approvals,
+    comparison,
+    definitions,
+    live,
+    reviews,
+    sending,
+    steering,
+    trials,
+)
 from bot.campaigns.status import OPEN_RUNS, explain
 from bot.commands.shared import (
     Commands,
@@ -90,6 +99,7 @@ def show(tool: Tool, account: str, name: str, as_json: bool) -> None:
     with tool.reading() as session:
         campaign = definitions.get(session, accounts.get(session, account).id, name)
         runs = [_run_figures(session, row) for row in _runs(session, campaign.id)]
+        parts = _parts(live.picture(session, campaign, tool.now()))
     value = definitions.document_of(campaign) | {
         "status": campaign.status,
         "next_due_at": campaign.next_due_at,
@@ -97,12 +107,13 @@ def show(tool: Tool, account: str, name: str, as_json: bool) -> None:
         "approved_people": campaign.approved_people,
         "approved_slots": campaign.approved_slots,
         "runs": runs,
+        "parts": parts,
     }
     if as_json:
         print_json(value)
         return
     for key, item in value.items():
-        if key != "runs":
+        if key not in ("runs", "parts"):
             say(f"{key}: {shown(item)}")
     columns = {
         "id": "#",
@@ -114,6 +125,8 @@ def show(tool: Tool, account: str, name: str, as_json: bool) -> None:
         "errors": t("平台的回答", "The platform's answers"),
     }
     print_rows(runs, columns, False)
+    if parts:
+        print_rows(parts, _PART_COLUMNS, False)
 
 
 @campaigns_group.command(
@@ -133,17 +146,11 @@ def show(tool: Tool, account: str, name: str, as_json: bool) -> None:
 def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: int) -> None:
     with tool.writing() as session:
         found = accounts.get(session, account)
-        approver = next((o for o in operators.every(session) if o.name == by and o.active), None)
-        if approver is None:
-            raise Refused(t(f"没有叫 {by} 的后台人员", f"there is no operator '{by}'"))
-        if approver.role not in ("operator", "lead", "admin"):
-            raise Refused(
-                t(f"{by} 的角色不能审批", f"the role of {by} ({approver.role}) does not approve")
-            )
+        _approver(session, by)
         campaign = definitions.get(session, found.id, name)
-        changed = approvals.approve(
-            session, campaign, by, people, slots, tool.now(), tool.secret_key
-        )
+        approvals.approve(session, campaign, by, people, slots, tool.now(), tool.secret_key)
+        campaign = definitions.by_id(session, campaign.id)
+        changed = reviews.settle(session, found, campaign, people, slots, tool.now())
         operators.audit(
             session,
             "campaign.approve",
@@ -155,6 +162,106 @@ def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: in
         )
     names = ", ".join(str(item) for item in changed.approved_by)
     say(t(f"已审批：{names}", f"approved by: {names}"))
+
+
+@campaigns_group.command(
+    "reject",
+    help=doc(
+        "驳回等待审核的活动，写明原因。",
+        "Send a campaign that waits for review back, with the reason.",
+        "qunfen campaigns reject muyan 奈雪8元券 --by bo --reason 链接不对",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@click.option("--by", required=True, help=t("后台人员的名字", "the name of an operator"))
+@click.option("--reason", required=True)
+@pass_tool
+def reject(tool: Tool, account: str, name: str, by: str, reason: str) -> None:
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        _approver(session, by)
+        campaign = definitions.get(session, found.id, name)
+        reviews.reject(session, campaign, reason)
+        operators.audit(
+            session,
+            "campaign.reject",
+            f"campaign:{name}",
+            operator=by,
+            account_id=found.id,
+            after={"reason": reason},
+            now=tool.now(),
+        )
+    say(t(f"已驳回：{name}", f"sent back: {name}"))
+
+
+@campaigns_group.command(
+    "winner",
+    help=doc(
+        "选定实验里的版本，其余的人收到它。",
+        "Choose the variant the rest of an experiment gets.",
+        "qunfen campaigns winner muyan 奈雪8元券 B --by bo",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@click.argument("variant")
+@click.option("--by", required=True, help=t("后台人员的名字", "the name of an operator"))
+@pass_tool
+def winner(tool: Tool, account: str, name: str, variant: str, by: str) -> None:
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        campaign = definitions.get(session, found.id, name)
+        first = live.picture(session, campaign, tool.now()).first
+        if first is None:
+            raise Refused(t("还没有发出", "nothing of this campaign was sent yet"))
+        trials.choose_winner(session, first.id, variant, tool.now())
+        operators.audit(
+            session,
+            "campaign.winner",
+            f"campaign:{name}",
+            operator=by,
+            account_id=found.id,
+            after={"variant": variant},
+            now=tool.now(),
+        )
+    say(t(f"其余的人会收到 {variant}", f"the rest gets {variant}"))
+
+
+@campaigns_group.command(
+    "compare",
+    help=doc(
+        "并排比较：另一个活动，或者同一时间的全量群发（模拟）。",
+        "Side by side: another campaign, or a send to everybody at the same time, simulated.",
+        "qunfen campaigns compare muyan 奈雪8元券",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@click.option("--with", "other", metavar="NAME", help=t("另一个活动", "another campaign"))
+@json_option
+@pass_tool
+def compare(tool: Tool, account: str, name: str, other: str | None, as_json: bool) -> None:
+    with tool.reading() as session:
+        found = accounts.get(session, account)
+        campaign = definitions.get(session, found.id, name)
+        right = comparison.of_campaign(session, campaign, tool.now())
+        left = None
+        if other is not None:
+            second = definitions.get(session, found.id, other)
+            left = comparison.of_campaign(session, second, tool.now())
+        elif right.at is not None:
+            left = comparison.to_everybody(session, found.id, right.at, tool.now(), right.target)
+    rows = [
+        {"what": what, "left": _shown_of(left, key), "right": _shown_of(right, key)}
+        for key, what in _COMPARED.items()
+    ]
+    columns = {
+        "what": "",
+        "left": other or t("全量群发（模拟）", "Send to everybody (simulated)"),
+        "right": name,
+    }
+    print_rows(rows, columns, as_json)
 
 
 @campaigns_group.command(
@@ -202,6 +309,42 @@ def _steps() -> None:
     }
     for verb, (text, step) in texts.items():
         campaigns_group.add_command(_step(verb, text, step))
+    whole: dict[str, tuple[str, Callable[[Session, int, str, datetime], Any]]] = {
+        "end": (
+            t(
+                "终止活动：取消执行和所有后续波次。",
+                "Cancel the run and leave out every follow-up.",
+            ),
+            steering.end,
+        ),
+        "skip": (t("跳过下一波。", "Leave out the next follow-up."), steering.skip_round),
+    }
+    for verb, (text, work) in whole.items():
+        campaigns_group.add_command(_whole(verb, text, work))
+
+
+def _whole(
+    verb: str, text: str, work: Callable[[Session, int, str, datetime], Any]
+) -> click.Command:
+    def run(tool: Tool, account: str, name: str) -> None:
+        with tool.writing() as session:
+            found = accounts.get(session, account)
+            work(session, found.id, name, tool.now())
+            operators.audit(
+                session,
+                f"campaign.{verb}",
+                f"campaign:{name}",
+                operator="cli",
+                account_id=found.id,
+                now=tool.now(),
+            )
+        steering.skip_cancelled(tool.engine, tool.now())
+        say(f"{name}: {verb} ✓")
+
+    command = click.argument("account")(click.argument("name")(pass_tool(run)))
+    return click.command(verb, help=text + doc("", "", f"qunfen campaigns {verb} muyan 奈雪8元券"))(
+        command
+    )
 
 
 def _step(verb: str, text: str, step: Callable[[Session, int, datetime], None]) -> click.Command:
@@ -231,6 +374,80 @@ def _step(verb: str, text: str, step: Callable[[Session, int, datetime], None]) 
     return click.command(verb, help=text + doc("", "", f"qunfen campaigns {verb} muyan 奈雪8元券"))(
         command
     )
+
+
+_PART_COLUMNS = {
+    "round": t("波次", "Round"),
+    "part": t("按", "By"),
+    "name": t("名称", "Name"),
+    "people": t("人数", "People"),
+    "sent": t("发出", "Sent"),
+    "failed": t("失败", "Failed"),
+    "delivered": t("送达", "Delivered"),
+    "guided": t("引导", "Guided"),
+    "slots": t("名额", "Slots"),
+}
+_COMPARED = {
+    "planned": t("计划人数", "Planned"),
+    "delivered": t("送达", "Delivered"),
+    "opened": t("阅读", "Read"),
+    "guided": t("引导人数", "Guided"),
+    "guide_rate": t("导量率", "Guided of delivered"),
+    "target": t("目标", "Goal"),
+    "reached_at": t("达到目标", "Goal reached"),
+    "unfollows": t("48 小时取关", "Unfollows in 48 h"),
+    "above_base": t("其中高于平时", "Above the base"),
+    "slots": t("用掉的名额", "Slots"),
+    "slots_per_guided": t("每引导一人的名额", "Slots per guided"),
+    "losing": t("失去计划内推送的人", "People losing a planned push"),
+    "holdout": t("对照组", "Holdout"),
+    "variants": t("版本", "Variants"),
+}
+
+
+def _parts(picture: live.Picture) -> list[dict[str, Any]]:
+    """Channels, groups, variants and waves of every round, one row each."""
+    return [
+        {
+            "round": run.number,
+            "part": part,
+            "name": line.name,
+            "people": line.people,
+            "sent": line.handed_over,
+            "failed": line.failed,
+            "delivered": line.delivered,
+            "guided": line.guided,
+            "slots": line.slots,
+        }
+        for run in picture.runs
+        for part, lines in (
+            ("channel", run.channels),
+            ("group", run.groups),
+            ("variant", run.variants),
+            ("wave", run.waves),
+        )
+        for line in lines
+    ]
+
+
+def _shown_of(side: comparison.Side | None, key: str) -> Any:
+    if side is None:
+        return None
+    value = getattr(side, key)
+    if key == "guide_rate" and value is not None:
+        return f"{value:.1%}"
+    return round(value, 1) if isinstance(value, float) else value
+
+
+def _approver(session: Session, by: str) -> None:
+    """Raises Refused where nobody of this name may approve."""
+    approver = next((o for o in operators.every(session) if o.name == by and o.active), None)
+    if approver is None:
+        raise Refused(t(f"没有叫 {by} 的后台人员", f"there is no operator '{by}'"))
+    if approver.role not in ("operator", "lead", "admin"):
+        raise Refused(
+            t(f"{by} 的角色不能审批", f"the role of {by} ({approver.role}) does not approve")
+        )
 
 
 def _runs(session: Session, campaign_id: int) -> list[Any]:

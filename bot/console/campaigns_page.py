@@ -110,13 +110,15 @@ def _shared(session: Session, here: Here, picture: Picture) -> dict[str, Any]:
 
 
 def _overview(session: Session, here: Here, picture: Picture) -> dict[str, Any]:
-    looks = live.guard_looks(picture.current) if picture.current else []
+    # a follow-up without mass messages is not watched: then what the first wave showed is told
+    seen = next((run for run in reversed(picture.runs) if live.guard_looks(run)), picture.current)
+    looks = live.guard_looks(seen) if seen else []
     came = outcome.outcome(session, here.account.id, picture.campaign.name)
     return {
         "outcome": came,
         "guard_on": here.account.limits.guard,
         "guard_line": told_words.guard_line(looks),
-        "stages_line": told_words.stages_line(picture.current) if picture.current else "",
+        "stages_line": told_words.stages_line(seen) if seen else "",
     }
 
 

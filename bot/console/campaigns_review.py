@@ -33,7 +33,7 @@ def campaign_review(here: Here, campaign_id: int) -> str:
 
 @page("/campaigns/<int:campaign_id>/submit", "campaigns.write", methods=("POST",))
 def campaign_submit(here: Here, campaign_id: int) -> Answer:
-    """Hand it in: it is scheduled and waits for somebody else."""
+    """Hand it in: it waits for somebody else, whose approval schedules it."""
     with db.writing(here.rt.engine) as session:
         campaign = known(session, here, campaign_id)
         reviews.submit(session, here.account, campaign, here.operator.name, here.now)

@@ -111,9 +111,7 @@ def leavers(size: int, until: datetime) -> list[Leaver]:
     days.append((fortnight, until, max(recent, 0)))
     earlier = LEAVERS_DAYS - BASE_DAYS
     before = until - timedelta(days=BASE_DAYS)
-    days.append(
-        (until - timedelta(days=LEAVERS_DAYS), before, share(LEAVES_A_DAY * earlier, size))
-    )
+    days.append((until - timedelta(days=LEAVERS_DAYS), before, share(LEAVES_A_DAY * earlier, size)))
     found = []
     for begin, end, count in days:
         for _ in range(count):

@@ -30,6 +30,9 @@ from bot.workers import run_due
 BEGIN = "2025-11-14 09:00"
 DAYS = 10
 FIRST_WAVE = timedelta(hours=11, minutes=30)  # after the beginning: 20:30
+SECOND_WAVE = timedelta(
+    hours=48, seconds=2
+)  # after the first: a follow-up never takes a run's own key
 # how often the program looks: while something is sent, while a run waits for its guard, and else
 SENDING_STEP, WAITING_STEP, QUIET_STEP = (
     timedelta(minutes=1),
@@ -71,7 +74,8 @@ def play(
     acts += _reading(crowd, everybody, to_all, chance)
     for day in range(DAYS):
         acts += _day(crowd, everybody, begin + timedelta(days=day), count, chance)
-    live(crowd, acts, begin + timedelta(days=DAYS), (first_wave, to_all), say)
+    second_wave = first_wave + SECOND_WAVE
+    live(crowd, acts, begin + timedelta(days=DAYS), (first_wave, second_wave, to_all), say)
     # who reads what is planted above; a demo that runs on must not let the sandbox's personas read it again
     forget_unread(platform, APP_ID)
 

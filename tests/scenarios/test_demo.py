@@ -5,30 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 import sqlalchemy as sa
-from flask import Flask
-from pydantic import SecretStr
 
 from bot import accounts, db
-from bot.app import create_app
 from bot.campaigns import definitions, ledger
 from bot.campaigns.experiment import in_holdout, pick
-from bot.clock import Clock
-from bot.config import Config
 from bot.demo import load, play, population, truth
-from bot.demo.load import Stage
-from bot.kept import DatabaseStore
-from bot.overview import campaign_lines
 from bot.runtime import Runtime
-from bot.sandbox import control, inprocess
-from bot.sandbox.app import create_app as sandbox_app
-from bot.sandbox.platform import Platform
+from bot.tables.followers import followers
 from tests import factories
+from tests.scenarios.demo_world import DemoWorld, world
 
 BEGIN = factories.at("2025-11-01 08:00")
 CAMPAIGN_DAY = factories.at("2025-11-14 09:00")
-SANDBOX = "http://sandbox.test"
 
 
 @pytest.mark.parametrize("size", [2_000, 20_000])
@@ -107,57 +96,21 @@ def test_the_planted_figures_of_the_full_size_add_up() -> None:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock(frozen_at=BEGIN)
-
-
-@pytest.fixture
-def platform(tmp_path: Path, clock: Clock) -> Platform:
-    return Platform(str(tmp_path / "sandbox.db"), clock)
-
-
-@pytest.fixture
-def rt(database_url: str, engine: sa.Engine, platform: Platform, clock: Clock) -> Iterator[Runtime]:
-    def http() -> requests.Session:
-        session = requests.Session()
-        inprocess.mount(session, SANDBOX, sandbox_app(platform))
-        return session
-
-    config = Config(
-        database_url=database_url,
-        secret_key=SecretStr(factories.SECRET_KEY),
-        base_url="http://product.test",
-    )
-    writer = db.GroupWriter(engine)
-    yield Runtime(config, engine, writer, clock, DatabaseStore(engine, clock), http=http)
-    writer.close()
-
-
-@pytest.fixture
-def product(rt: Runtime, platform: Platform) -> Flask:
-    app = create_app(rt.config, rt)
-    platform.deliver = inprocess.deliver_to(app)
-    return app
-
-
-@pytest.fixture
-def stage(rt: Runtime, platform: Platform) -> Stage:
-    return Stage(rt, SANDBOX, lambda name, words: control.handle(platform, name, "POST", words)[1])
+def demo(tmp_path: Path, database_url: str, engine: sa.Engine) -> Iterator[DemoWorld]:
+    with world(tmp_path, database_url, engine, CAMPAIGN_DAY, "http://product.test") as made:
+        yield made
 
 
 @pytest.mark.sqlite
-def test_loading_twice_changes_nothing(stage: Stage, product: Flask) -> None:
-    assert load.load(stage, "small", BEGIN) == 2_000
-    assert load.load(stage, "small", BEGIN) == 0
+def test_loading_twice_changes_nothing(demo: DemoWorld) -> None:
+    assert load.load(demo.stage, "small", CAMPAIGN_DAY) == 2_000
+    assert load.load(demo.stage, "small", CAMPAIGN_DAY) == 0
 
 
 @pytest.mark.sqlite
-def test_ledger_and_platform_agree_on_the_day_of_the_campaign(
-    stage: Stage, rt: Runtime, platform: Platform, clock: Clock
-) -> None:
-    clock.frozen_at = CAMPAIGN_DAY
-    load.load(stage, "small", CAMPAIGN_DAY)
-    with db.reading(rt.engine) as session:
+def test_ledger_and_platform_agree_on_the_day_of_the_campaign(demo: DemoWorld) -> None:
+    load.load(demo.stage, "small", CAMPAIGN_DAY)
+    with db.reading(demo.rt.engine) as session:
         account = accounts.get(session, load.SLUG)
         assert ledger.histogram(session, account.id, "2025-11") == {
             0: 30, 1: 180, 2: 690, 3: 1_060, 4: 40,
@@ -166,42 +119,43 @@ def test_ledger_and_platform_agree_on_the_day_of_the_campaign(
             assert ledger.check(session, account.id, month) == []
         past = {one.name: one for one in definitions.every(session, account.id)}
         due = [one.next_due_at for one in past.values() if one.status == "scheduled"]
-    assert platform.histogram(load.APP_ID, "2025-11") == {0: 40, 1: 1_060, 2: 690, 3: 180, 4: 30}
+        second = accounts.get(session, load.SECOND_SLUG)
+        shared = session.execute(
+            sa.select(sa.func.count(sa.distinct(followers.c.union_id))).where(
+                followers.c.account_id == account.id,
+                followers.c.union_id.in_(
+                    sa.select(followers.c.union_id).where(followers.c.account_id == second.id)
+                ),
+            )
+        ).scalar_one()
+    told = demo.platform.histogram(load.APP_ID, "2025-11")
+    assert told == {0: 40, 1: 1_060, 2: 690, 3: 180, 4: 30}
     assert due == [factories.at("2025-11-18 20:30"), factories.at("2025-11-28 20:30")]
     assert {"微博转发抽小样", "中秋微博投票", "直播暗号"} <= set(past)
+    assert shared == 30
 
 
 @pytest.mark.sqlite
-@pytest.mark.slow  # two and a half weeks of two thousand followers, some 1,500 pushes
+@pytest.mark.slow  # a week of two thousand followers and two campaigns, some 1,500 pushes
 def test_the_targeted_campaign_guides_more_people_for_fewer_slots(
-    stage: Stage,
-    rt: Runtime,
-    platform: Platform,
-    clock: Clock,
-    product: Flask,
-    monkeypatch: pytest.MonkeyPatch,
+    demo: DemoWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(play, "DAYS", 20)  # both campaigns and their 48 hours; the rest adds days
-    load.load(stage, "small", BEGIN)
-    play.play(stage, platform, clock, product, "small", lambda _day: None)
-    with db.reading(rt.engine) as session:
+    monkeypatch.setattr(play, "DAYS", 7)  # both campaigns and their 48 hours; the rest adds days
+    load.load(demo.stage, "small", CAMPAIGN_DAY)
+    play.play(demo.stage, demo.platform, demo.clock, demo.product, "small", lambda _day: None)
+    with db.reading(demo.rt.engine) as session:
         account_id = accounts.get(session, load.SLUG).id
-        lines = {line.name: line for line in campaign_lines(session, account_id)}
         assert ledger.check(session, account_id, "2025-11") == []
-    everybody, targeted = play.outcomes(stage, account_id)
-    for one in (everybody, targeted):
-        line = lines[one.name]
-        assert line.run_status == "finished"
-        assert sum(line.counts.values()) == one.planned
+    everybody, targeted = play.outcomes(demo.stage, account_id, demo.clock())
     # planted: of the targeted about a quarter follow the link, of everybody two in a hundred
     assert 0.18 < (targeted.guide_rate or 0) < 0.33
     assert 0.01 < (everybody.guide_rate or 0) < 0.035
     assert targeted.slots < targeted.delivered, "open windows are used before slots"
     assert (targeted.slots_per_guided or 99) * 5 < (everybody.slots_per_guided or 0)
     assert targeted.unfollows < everybody.unfollows
-    assert platform.refused(load.APP_ID) == [], "nothing was planned that the platform refuses"
-    charged = ledger_by_follower(rt, account_id)
-    for open_id, count in platform.mass_counts(load.APP_ID, "2025-11").items():
+    assert demo.platform.refused(load.APP_ID) == [], "nothing was planned that the platform refuses"
+    charged = ledger_by_follower(demo.rt, account_id)
+    for open_id, count in demo.platform.mass_counts(load.APP_ID, "2025-11").items():
         assert count <= charged[open_id] <= 4
     assert next(label for label, _all, _some in play.told((everybody, targeted))).startswith("计划")
 
