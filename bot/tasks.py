@@ -23,6 +23,7 @@ from bot import (
     menu_drafts,
     menus,
     outbox,
+    outgoing,
     overview,
     quotas,
     receive,
@@ -360,8 +361,9 @@ def prune(rt: Runtime, context: JobContext) -> Again | None:
 
 
 def tell_webhooks(rt: Runtime, context: JobContext) -> Again | None:
-    """Owe other systems what happened, and post what is due."""
+    """Owe other systems what happened, and post what is due: events, and messages they send for us."""
     now = context.clock()
+    outgoing.send_due(rt.engine, rt.secret_key, context.clock)
     more = webhook_deliveries.read_events(rt.engine, now)
     left = webhook_deliveries.deliver(rt.engine, rt.secret_key, now)
     return Again() if more or left else None

@@ -19,6 +19,7 @@ CONTENT_KINDS = (
 )  # fmt: skip
 SERIAL = False
 BULK = True
+API = customer_service.SEND  # whose quota of the day it uses
 REPEAT_WITHOUT_ANSWER = (
     False  # the call has no id of its own: a repeat may reach the follower twice
 )

@@ -14,14 +14,13 @@ from bot.errors import Refused
 from bot.wechat import subscriptions
 from bot.wechat.client import WeChat
 from bot.wechat.templates import message_id
-from bot.wechat.templates import message_id
 
 NAME = SUBSCRIPTION
 LABEL = {"zh": "订阅通知", "en": "Subscription notice"}
 CONTENT_KINDS = ("notice",)
 SERIAL = False
 BULK = True
-BULK = True
+API = subscriptions.SEND  # whose quota of the day it uses
 REPEAT_WITHOUT_ANSWER = False  # the call has no id of its own, and an accept permits one message
 ACCOUNT_KINDS = ("service",)
 MESSAGE_CLASSES = ("service",)
@@ -30,23 +29,6 @@ MESSAGE_CLASSES = ("service",)
 def blocked(candidate: Candidate, content: Mapping[str, Any], now: datetime) -> str | None:
     """``no_consent`` unless an accept of this template is left."""
     return None if candidate.consents.get(template_of(content), 0) > 0 else "no_consent"
-
-
-def request(item: Item) -> tuple[str, dict[str, Any]]:
-    """The call that sends ``payload["content"]``.
-
-    Raises:
-        Refused: the row names no follower.
-    """
-    if item.open_id is None:
-        raise Refused("a subscription notice needs a follower")
-    notice = item.payload["content"]["notice"]
-    return subscriptions.SEND, subscriptions.payload(item.open_id, notice)
-
-
-def receipt(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """It holds ``msg_id`` where the platform names one."""
-    return {"msg_id": message_id(answer)}
 
 
 def request(item: Item) -> tuple[str, dict[str, Any]]:
