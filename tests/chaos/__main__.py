@@ -1,16 +1,21 @@
 """``make chaos``: both forms of the product, killed at random moments; ``--short`` is for continuous integration."""
 
 import argparse
+import random
 import secrets
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
-from tests.chaos.drive import LONG, MANY, MANY_SHORT, SHORT, run
+from tests.chaos import slots
+from tests.chaos.drive import LONG, MANY, MANY_SHORT, MONTH, MONTH_SHORT, SHORT, run
+from tests.chaos.servers import Postgres
 from tests.chaos.verify import Found
 
-FORMS = ("one", "many")  # one process on SQLite; processes on PostgreSQL and Redis
+# one process on SQLite; many on PostgreSQL and Redis; those over the end of a month; reservations alone
+FORMS = ("slots", "one", "month", "many")
 
 
 def main() -> int:
@@ -18,7 +23,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="few kills, few followers")
     parser.add_argument("--seed", type=int, default=None, help="repeat a run's choices")
     parser.add_argument("--keep", type=Path, default=None, help="leave databases and logs here")
-    parser.add_argument("--only", choices=FORMS, default=None, help="one process, or many")
+    parser.add_argument("--only", choices=FORMS, default=None, help="one of the settings")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the processes are ended then too
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
@@ -36,9 +41,18 @@ def main() -> int:
 
 
 def _one(form: str, short: bool, seed: int, folder: Path) -> Found:
-    many = form == "many"
-    size = (MANY_SHORT if many else SHORT) if short else (MANY if many else LONG)
-    return run(size, seed, folder, _say, many=many)
+    if form == "slots":
+        found = Found()
+        with closing(Postgres(folder, random.Random())) as server:
+            slots.run(server.url, seed, found)
+        if not short:
+            slots.run(f"sqlite:///{folder / 'slots.db'}", seed, found)
+        return found
+    if form == "one":
+        return run(SHORT if short else LONG, seed, folder, _say)
+    if form == "month":
+        return run(MONTH_SHORT if short else MONTH, seed, folder, _say, many=True)
+    return run(MANY_SHORT if short else MANY, seed, folder, _say, many=True)
 
 
 def show(found: Found) -> int:

@@ -4,8 +4,8 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,17 +18,21 @@ from bot.tables.outbox import outbox
 from tests.chaos import setting as settings
 from tests.chaos.crowd import Crowd, open_windows
 from tests.chaos.machines import Machines
+from tests.chaos.operators import Operators, settle
 from tests.chaos.processes import Product, Sandbox, free_port, pause, until
-from tests.chaos.setting import CAMPAIGNS, Setting
+from tests.chaos.setting import Setting
 from tests.chaos.trouble import Trouble
 from tests.chaos.verify import Found, verify
 
 # mid-month and mid-morning in Shanghai, so that an outage of a day stays in the month
 BEGIN = parse_moment("2026-03-10 10:00")
+# the last mass sends of a month, the half hour in which they are held, and the next month; in UTC, which the
+# servers run in, all of it is the afternoon of the 31st
+NEAR_MONTH_END = parse_moment("2026-03-31 23:15")
+LEAPS = (parse_moment("2026-03-31 23:31"), parse_moment("2026-04-01 00:02"))
 OUTAGES = (0.0, 0.0, 0.0, 20.0, 100.0, 200.0, 600.0, 3600.0)  # seconds
 SETTLE_SECONDS = 20.0  # for the pushes that came last
-# when nothing moves: longer than a lease and a repeat, then ever longer, up to a night
-LEAST_OUTAGE, LONGEST_OUTAGE = 200.0, 15 * 3600.0
+LONGEST_OUTAGE = 15 * 3600.0  # when nothing moves: ever longer, up to a night
 MOST_ROUNDS = 40
 
 Say = Callable[[str], None]
@@ -36,19 +40,50 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. ``writers`` have an open window when it begins."""
+    """How much of everything. ``writers`` have an open window when it begins.
+
+    ``outage``: when nothing moves, the first one. Longer than a lease and a repeat; or longer than the 45 minutes
+    after which a missing result is asked for, where every start counts. ``leaps``: so often, at equal distances, everything is off until such a moment.
+    """
 
     kills: int
     followers: int
     writers: int
     life: float  # seconds between a start and its kill, at most
     patience: float  # seconds without any change, after which time passes while the product is off
+    outage: float = 200.0
+    campaigns: tuple[settings.Planned, ...] = settings.CAMPAIGNS
+    begin: datetime = BEGIN
+    leaps: tuple[datetime, ...] = ()
 
 
-SHORT = Size(kills=6, followers=3_000, writers=120, life=6.0, patience=6.0)
+SHORT = Size(kills=6, followers=2_000, writers=100, life=5.0, patience=6.0, outage=3000.0)
 LONG = Size(kills=36, followers=25_000, writers=900, life=12.0, patience=16.0)
-MANY_SHORT = Size(kills=14, followers=3_000, writers=120, life=6.0, patience=8.0)
-MANY = Size(kills=50, followers=20_000, writers=900, life=10.0, patience=16.0)
+MANY_SHORT = Size(
+    kills=12,
+    followers=2_000,
+    writers=100,
+    life=5.0,
+    patience=6.0,
+    outage=3000.0,
+    campaigns=settings.CONTESTED,
+)
+MANY = Size(
+    kills=50, followers=20_000, writers=900, life=10.0, patience=16.0, campaigns=settings.CONTESTED
+)
+MONTH = Size(
+    kills=8,
+    followers=2_000,
+    writers=200,
+    life=5.0,
+    patience=8.0,
+    outage=3000.0,
+    campaigns=settings.MONTH_END,
+    begin=NEAR_MONTH_END,
+    leaps=LEAPS,
+)
+
+MONTH_SHORT = replace(MONTH, kills=4, followers=1_000, writers=60, life=3.0, patience=6.0)
 
 
 def run(size: Size, seed: int, folder: Path, say: Say, *, many: bool = False) -> Found:
@@ -68,9 +103,9 @@ def run(size: Size, seed: int, folder: Path, say: Say, *, many: bool = False) ->
         ends.callback(sandbox.stop)
         product: Product | Machines
         if many:
-            product = Machines(folder, random.Random(), BEGIN, sandbox.control)
+            product = Machines(folder, random.Random(), size.begin, sandbox.control)
         else:
-            product = Product(folder, free_port(random.Random()), BEGIN, sandbox.control)
+            product = Product(folder, free_port(random.Random()), size.begin, sandbox.control)
         ends.callback(product.close)
         environ = settings.config_of(product.settings(), product.url)
         setting = settings.make(
@@ -82,6 +117,7 @@ def run(size: Size, seed: int, folder: Path, say: Say, *, many: bool = False) ->
             size.followers,
             chance,
             product.now(),
+            size.campaigns,
         )
         ends.callback(setting.rt.close)
         product.ready(environ, setting.rt.engine)
@@ -92,8 +128,12 @@ def run(size: Size, seed: int, folder: Path, say: Say, *, many: bool = False) ->
         ends.callback(crowd.stop)
         crowd.start()
         tell("everything is there")
+        operators = Operators(folder, environ, setting, seed)
+        ends.callback(operators.close)
+        operators.start()
         phases = _kill_often(size, chance, setting, product, trouble, tell)
         trouble.end()
+        operators.close()
         rounds = _let_it_end(size, setting, product, tell)
         crowd.stop()
         # what was said last is handled before anybody counts
@@ -106,6 +146,8 @@ def run(size: Size, seed: int, folder: Path, say: Say, *, many: bool = False) ->
             found.count(f"  killed while {phase}", number)
         for name, number in sorted(trouble.armed.items()):
             found.count(f"  fault {name}", number)
+        for name, number in sorted(operators.outcomes().items()):
+            found.count(f"  operators {name}", number)
         for name, number in sorted(crowd.outcomes.items()):
             found.count(f"  pushes {name}", number)
         verify(setting, sandbox.file, found)
@@ -122,8 +164,9 @@ def _kill_often(
     say: Say,
 ) -> Counter[str]:
     """Kill ``size.kills`` times; campaigns join as the share of kills that went by says."""
-    coming = list(CAMPAIGNS)
+    coming = sorted(setting.campaigns, key=lambda planned: planned.after)
     phases: Counter[str] = Counter()
+    leaps = list(size.leaps)
     for kill in range(size.kills):
         while coming and (kill >= coming[0].after * size.kills or _progress(setting) is None):
             settings.schedule(setting, coming.pop(0), product.now())
@@ -137,6 +180,13 @@ def _kill_often(
             pause(chance.choice((0.0, 0.3, 0.5)) * size.life)
             until(lambda: wanted in _phases(setting), size.life / 2, every=0.02)  # noqa: B023
             pause(chance.choice((0.0, chance.uniform(0.0, 0.2), chance.uniform(0.0, 2.0))))
+        if leaps and kill >= (1 + len(size.leaps) - len(leaps)) * size.kills / (
+            1 + len(size.leaps)
+        ):
+            product.kill()
+            product.outage(max(0.0, (leaps.pop(0) - product.now()).total_seconds()))
+            say(f"everything is off until {product.now():%Y-%m-%d %H:%M} UTC")
+            product.start()
         during = _phases(setting) or {"nothing was under way"}
         struck = product.strike(chance)
         if struck is not None:
@@ -166,6 +216,8 @@ def _let_it_end(size: Size, setting: Setting, product: Product | Machines, say: 
         while (now := _progress(setting)) is not None:
             if now != before:
                 before, moved = now, clock.tick_seconds()
+            else:
+                settle(setting, product.now())
             if clock.tick_seconds() > moved + size.patience:
                 break
             pause(0.2)
@@ -173,7 +225,7 @@ def _let_it_end(size: Size, setting: Setting, product: Product | Machines, say: 
             return round_number
         product.kill()
         outage = max(
-            min(LEAST_OUTAGE * 4.0**round_number, LONGEST_OUTAGE),
+            min(size.outage * 4.0**round_number, LONGEST_OUTAGE),
             _until_next(setting, product),
         )
         say(f"nothing moves ({now}): off for {outage:.0f} s")
@@ -207,7 +259,7 @@ def _until_next(setting: Setting, product: Product | Machines) -> float:
 def _all_planned(setting: Setting) -> bool:
     with db.reading(setting.rt.engine) as session:
         runs = session.execute(sa.select(sa.func.count()).select_from(campaign_runs)).scalar()
-    return runs == len(CAMPAIGNS)
+    return runs == len(setting.campaigns)
 
 
 def _phases(setting: Setting) -> set[str]:
@@ -262,4 +314,5 @@ def _progress(setting: Setting) -> tuple[object, ...] | None:
         settled = session.execute(
             sa.select(mass_batches.c.status, sa.func.count()).group_by(mass_batches.c.status)
         ).all()
-    return tuple(map(tuple, (*runs, *waiting, *ended, *settled)))
+    # PostgreSQL gives rows in no order of its own
+    return tuple(sorted((tuple(row) for row in (*runs, *waiting, *ended, *settled)), key=str))

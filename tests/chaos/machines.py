@@ -22,7 +22,7 @@ from tests.chaos.balancer import Balancer
 from tests.chaos.processes import ROOT, free_port, pause, until
 from tests.chaos.servers import Postgres, Redis
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # seven processes on two cores, maybe beside a test suite
 AWAY_SECONDS = (0.0, 0.0, 0.5, 2.0)  # how long a part that was killed is away
 # how often each is struck; what sends is struck most
 STRIKES = (

@@ -17,7 +17,7 @@ from bot import clock, db
 from bot.demo.load import Control, http_control
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 40.0
+START_SECONDS = 120.0
 PORT_TRIES = 200
 
 

@@ -16,7 +16,7 @@ import redis
 from tests.chaos.processes import free_port, until
 
 USER, DATABASE = "qunfen", "qunfen"
-START_SECONDS = 40.0
+START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 UNPRIVILEGED = ("postgres", "nobody")  # PostgreSQL refuses to be root's
 

@@ -1,14 +1,16 @@
 """What is there before the first kill: an account on both sides, followers, rules, and campaigns to come."""
 
+import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
-from bot import accounts, db, migrate
+from bot import accounts, consents, db, migrate, operators, templates
 from bot.clock import local
 from bot.config import Config, load_config
 from bot.demo.load import Control, apply_file
@@ -43,37 +45,80 @@ rules:
       - add_tag: {tags: [活动]}
       - reply: {text: 回复「领券」领取。}
 """
-CAMPAIGN = """\
-  - name: {name}
-    segment: {segment}
-    at: {at}
-    channels: [{channels}]
-    content: {{text: "【{name}】这周的活动：{{link:go}}"}}
-    links: {{go: "https://example.com/{name}"}}
-    approved_for: {{people: {people}, slots: {people}}}
-    status: scheduled
-"""
-BOTH, MASS_ONLY = "customer_service, mass", "mass"
+BOTH, MASS = ("customer_service", "mass"), ("mass",)
+SUBSCRIPTION, TEMPLATE = "TPL_expires", "TPL_order"
+TEMPLATES = (
+    {"id": SUBSCRIPTION, "title": "优惠到期提醒", "kind": "subscription", "type": 2,
+     "content": "优惠：{{thing1.DATA}}\n到期：{{time2.DATA}}"},
+    {"id": TEMPLATE, "title": "订单通知", "kind": "template", "content": "商品：{{thing1.DATA}}"},
+)  # fmt: skip
+APPROVERS = ("ann", "bo")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One campaign to come. ``after``: the share of the kills after which it is scheduled."""
+    """One campaign to come. ``after``: the share of the kills after which it is scheduled.
+
+    ``notice``: the template it is written in. ``variants``: two contents, half of the people each.
+    ``contested``: two operators approve, pause, resume and cancel it, and each other's.
+    """
 
     name: str
     segment: str
-    channels: str
+    channels: Sequence[str]
     after: float
+    notice: str = ""
+    variants: bool = False
+    contested: bool = False
+
+    def document(self, at: datetime, people: int) -> dict[str, Any]:
+        """As the account file has it."""
+        campaign: dict[str, Any] = {
+            "name": self.name,
+            "segment": self.segment,
+            "at": local(at).isoformat(),
+            "channels": list(self.channels),
+            "content": {"text": f"【{self.name}】这周的活动：{{link:go}}"},
+            "links": {"go": f"https://example.com/{self.name}"},
+            "status": "scheduled",
+        }
+        if self.notice:
+            values = {"thing1": f"【{self.name}】"} | (
+                {"time2": "2026-04-30 23:59"} if self.notice == SUBSCRIPTION else {}
+            )
+            content = {"notice": {"template": self.notice, "data": values}}
+            campaign |= {"message_class": "service", "content": content, "links": {}}
+        if self.variants:
+            campaign["experiment"] = {
+                "of": "content",
+                "variants": [
+                    {"name": name, "content": {"text": f"【{self.name}】{name}：{{link:go}}"}}
+                    for name in "AB"
+                ],
+            }
+        if not self.contested:
+            campaign["approved_for"] = {"people": people, "slots": people}
+        return campaign
 
 
-# five that ask for a slot of nearly everybody, so that the fourth slot is the last; two are due at once
+# ask for a slot of nearly everybody more than four times, so that the fourth slot is the last; two are due at once
 CAMPAIGNS = (
     Planned("甲", "全体", BOTH, 0.0),
-    Planned("乙", "全体", MASS_ONLY, 0.2),
+    Planned("乙", "全体", MASS, 0.2),
     Planned("丙", "油皮", BOTH, 0.2),
-    Planned("丁", "全体", MASS_ONLY, 0.45),
+    Planned("庚", "全体", ("subscription",), 0.3, notice=SUBSCRIPTION),
+    Planned("丁", "全体", MASS, 0.45),
+    Planned("辛", "油皮", ("template",), 0.5, notice=TEMPLATE),
     Planned("戊", "全体", BOTH, 0.6),
-    Planned("己", "全体", MASS_ONLY, 0.8),
+    Planned("己", "全体", MASS, 0.8, variants=True),
+)
+# and what two operators fight over; with the others it makes six that ask for slots
+CONTESTED = (*CAMPAIGNS, Planned("壬", "全体", BOTH, 0.1, contested=True))
+# over the end of a month: what it leaves unsent is not sent in the next, which begins with four new slots
+MONTH_END = (
+    Planned("甲", "全体", BOTH, 0.0),
+    Planned("乙", "全体", MASS, 0.4),
+    Planned("丙", "全体", MASS, 0.7),
 )
 
 
@@ -86,6 +131,7 @@ class Setting:
     people: list[str]
     fickle: frozenset[str]
     account_id: int
+    campaigns: tuple[Planned, ...]
 
 
 def config_of(settings: Mapping[str, str], url: str) -> dict[str, str]:
@@ -107,8 +153,12 @@ def make(
     count: int,
     chance: random.Random,
     now: datetime,
+    campaigns: tuple[Planned, ...] = CAMPAIGNS,
 ) -> Setting:
-    """Make everything but the campaigns; ``count`` followers, on both sides."""
+    """Make everything but the campaigns; ``count`` followers, on both sides.
+
+    One in three accepted a subscription notice.
+    """
     config: Config = load_config(environ, dotenv=None)
     rt = build(config)
     migrate.upgrade(rt.engine)
@@ -132,22 +182,21 @@ def make(
             sandbox_url=sandbox_url,
             now=now,
         )
+        for name in APPROVERS:
+            operators.add(session, name, "lead", now)
         apply_file(session, rt, FILE.encode(), now)
         _in_product(session, account_id, names, oily, now)
+        _accepts(session, control, account_id, names[::3], now)
+    templates.read(rt.engine, rt.wechat(account_id), account_id, now)
     fickle = frozenset(names[::FICKLE])
-    return Setting(rt, folder, names, fickle, account_id)
+    return Setting(rt, folder, names, fickle, account_id, campaigns)
 
 
 def schedule(setting: Setting, planned: Planned, now: datetime) -> None:
     """Add one campaign, due in a few seconds, as an operator would by file."""
-    head = "version: 1\naccount: {slug: muyan}\ncampaigns:\n"
-    text = head + CAMPAIGN.format(
-        name=planned.name,
-        segment=planned.segment,
-        channels=planned.channels,
-        at=local(now + timedelta(seconds=3)).isoformat(),
-        people=2 * len(setting.people),
-    )
+    campaign = planned.document(now + timedelta(seconds=3), 2 * len(setting.people))
+    document = {"version": 1, "account": {"slug": SLUG}, "campaigns": [campaign]}
+    text = json.dumps(document, ensure_ascii=False)  # JSON is YAML
     with db.writing(setting.rt.engine) as session:
         apply_file(session, setting.rt, text.encode(), now)
 
@@ -163,7 +212,7 @@ def _on_platform(control: Control, url: str, names: list[str], now: datetime) ->
             "original_id": "gh_0123456789ab",
             "mode": "safe",
             "callback_url": f"{url}/callback/{SLUG}",
-            "options": {"mass_seconds": 2, "event_seconds": 1},
+            "options": {"mass_seconds": 2, "event_seconds": 1, "templates": list(TEMPLATES)},
         },
     )
     long_ago = (now - timedelta(days=60)).timestamp()
@@ -219,6 +268,18 @@ def _in_product(
             for name in names
         ],
     )
+
+
+def _accepts(
+    session: db.Session, control: Control, account_id: int, names: list[str], now: datetime
+) -> None:
+    """These allowed one notice, on both sides."""
+    ids = _ids(session, account_id)
+    for name in names:
+        words = {"app_id": factories.APP_ID, "open_id": name, "template_id": SUBSCRIPTION}
+        control("followers/accept", words | {"times": 1})
+        key = f"accept:{name}"
+        consents.accepted(session, account_id, ids[name], SUBSCRIPTION, now, key)
 
 
 def _ids(session: db.Session, account_id: int) -> Mapping[str, int]:

@@ -11,11 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import db, jobs
+from bot import consents, db, jobs
 from bot.campaigns import ledger
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.campaigns.reach import REASONS
-from bot.clock import month_of
 from bot.tables.campaigns import (
     campaign_runs,
     campaigns,
@@ -26,7 +25,7 @@ from bot.tables.campaigns import (
 )
 from bot.tables.followers import follower_tags, followers, tags
 from bot.tables.inbox import inbound
-from tests.chaos.setting import CAMPAIGNS, TAG, Setting
+from tests.chaos.setting import SUBSCRIPTION, TAG, Setting
 
 ENDS = ("sent", "failed", "unknown", "skipped")
 SHOWN = 5  # examples in a sentence
@@ -58,18 +57,19 @@ class Platform:
     targets: dict[str, set[str]]  # mass job -> OpenIDs it was submitted for
     received: dict[str, int]  # mass job -> how many got it
     client_ids: list[str]  # of every mass job
-    months: dict[str, int]  # OpenID -> mass messages of the month
+    months: dict[str, dict[str, int]]  # month -> OpenID -> mass messages
     messages: dict[str, str]  # MsgId of a push -> outcome
 
 
-def read_platform(file: Path, month: str) -> Platform:
+def read_platform(file: Path) -> Platform:
     """Read the sandbox's file directly: its answers are not asked for."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as base:
         job_text = dict(base.execute("SELECT id, body FROM mass_jobs"))
         got: dict[tuple[str, str], list[str]] = defaultdict(list)
         received: Counter[str] = Counter()
         for open_id, way, body, job_id in base.execute(
-            "SELECT open_id, way, body, job_id FROM received WHERE way IN ('mass', 'customer_service')"
+            "SELECT open_id, way, body, job_id FROM received"
+            " WHERE way IN ('mass', 'customer_service', 'template', 'subscription')"
         ):
             name = _campaign(body if job_id is None else job_text[job_id])
             if name is not None:
@@ -80,34 +80,38 @@ def read_platform(file: Path, month: str) -> Platform:
         for job_id, open_id in base.execute("SELECT job_id, open_id FROM mass_targets"):
             targets[str(job_id)].add(open_id)
         clients = [row[0] for row in base.execute("SELECT client_id FROM mass_jobs")]
-        months = dict(
-            base.execute("SELECT open_id, count FROM mass_counts WHERE month = ?", (month,))
-        )
+        months: dict[str, dict[str, int]] = defaultdict(dict)
+        for month, open_id, count in base.execute("SELECT month, open_id, count FROM mass_counts"):
+            months[month][open_id] = count
         messages = {}
         for body, outcome in base.execute("SELECT body, outcome FROM pushes"):
             number = json.loads(body).get("MsgId")
             if number:
                 messages[str(number)] = outcome
-    return Platform(dict(got), dict(targets), dict(received), clients, months, messages)
+    return Platform(dict(got), dict(targets), dict(received), clients, dict(months), messages)
 
 
 def _campaign(body: str) -> str | None:
-    text = str(json.loads(body).get("text", ""))
+    told = json.loads(body)
+    notice = told.get("data", {}).get("thing1", {})
+    text = str(told.get("text") or notice.get("value") or "")
     return text[1] if text[:1] == "【" and text[2:3] == "】" else None
 
 
 def verify(setting: Setting, file: Path, found: Found) -> None:
     """Every check, after the last run ended and both processes stopped writing."""
-    now = setting.rt.clock
     with db.reading(setting.rt.engine) as session:
-        month = session.execute(sa.select(sa.func.max(campaign_runs.c.month))).scalar()
-        platform = read_platform(file, month or month_of(now()))
+        platform = read_platform(file)
         rows = list(_deliveries(session))
         _audiences(session, setting, rows, found)
         _outcomes(platform, rows, found)
         batches = session.execute(sa.select(mass_batches)).all()
         _batches(platform, rows, batches, found)
-        _slots(session, setting, platform, batches, rows, month, found)
+        ledgers = session.execute(sa.select(mass_ledger.c.month).distinct()).scalars()
+        for month in sorted({*ledgers, *platform.months}):
+            _slots(session, setting, platform, batches, rows, month, found)
+        _strangers(session, found)
+        _consents(session, setting, found)
         _pushes(session, platform, found)
 
 
@@ -121,6 +125,7 @@ class Row:
     reason: str | None
     channel: str | None
     batch_id: int | None
+    month: str | None  # whose slot it has, or had
 
 
 def _deliveries(session: db.Session) -> Iterator[Row]:
@@ -132,6 +137,7 @@ def _deliveries(session: db.Session) -> Iterator[Row]:
             deliveries.c.reason,
             deliveries.c.channel,
             deliveries.c.batch_id,
+            deliveries.c.month,
         ).select_from(
             deliveries.join(followers, followers.c.id == deliveries.c.follower_id)
             .join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id)
@@ -149,10 +155,18 @@ def _audiences(session: db.Session, setting: Setting, rows: list[Row], found: Fo
         )
     ).all()
     found.count("runs", len(runs))
-    found.none("runs that did not finish", [tuple(r) for r in runs if r.status != "finished"])
+    contested = {each.name for each in setting.campaigns if each.contested}
+    may_end = dict.fromkeys(contested, ("finished", "cancelled"))
+    found.none(
+        "runs that did not finish",
+        [tuple(r) for r in runs if r.status not in may_end.get(r.name, ("finished",))],
+    )
+    cancelled = {run.name for run in runs if run.status == "cancelled"}
+    found.count("runs cancelled by operators", len(cancelled))
     per_name = Counter(run.name for run in runs)
     found.none(
-        "campaigns without exactly one run", [c.name for c in CAMPAIGNS if per_name[c.name] != 1]
+        "campaigns without exactly one run",
+        [c.name for c in setting.campaigns if per_name[c.name] != 1],
     )
     found.count("deliveries", len(rows))
     seen = Counter((row.open_id, row.campaign) for row in rows)
@@ -175,12 +189,14 @@ def _audiences(session: db.Session, setting: Setting, rows: list[Row], found: Fo
         "followers forgotten",
         (
             (name, campaign.name)
-            for campaign in CAMPAIGNS
+            for campaign in setting.campaigns
             for name in steady
-            if (campaign.segment != TAG or name in tagged) and (name, campaign.name) not in seen
+            if campaign.name not in cancelled  # it may have been before it was planned
+            and (campaign.segment != TAG or name in tagged)
+            and (name, campaign.name) not in seen
         ),
     )
-    for campaign in CAMPAIGNS:
+    for campaign in setting.campaigns:
         ends = Counter(
             f"{row.status} {row.reason}"
             if row.status == "skipped"
@@ -210,7 +226,7 @@ def _outcomes(platform: Platform, rows: list[Row], found: Found) -> None:
         elif ways:
             wrong.append((row, ways))
     found.none("deliveries that say something else than the platform", wrong)
-    for channel in ("customer_service", "mass"):
+    for channel in ("customer_service", "mass", "template", "subscription"):
         told = f"{unknown[channel, True]} received, {unknown[channel, False]} not"
         found.count(f"unknown by {channel}", told)
 
@@ -263,32 +279,43 @@ def _slots(
             .where(mass_ledger.c.month == month)
         )
     }
-    found.none("slots still reserved", (name for name, both in charged.items() if both[0]))
+    got = platform.months.get(month, {})
+    found.none(f"{month}: slots still reserved", (n for n, both in charged.items() if both[0]))
     taken = {name: sum(both) for name, both in charged.items()}
     found.none(
-        "received more than was charged",
-        (name for name, count in platform.months.items() if count > taken.get(name, 0)),
+        f"{month}: received more than was charged",
+        (name for name, count in got.items() if count > taken.get(name, 0)),
     )
     over = (name for name, count in taken.items() if count > PER_FOLLOWER_AND_MONTH)
-    found.none("charged more than 4", over)
+    found.none(f"{month}: charged more than 4", over)
     by_batch = {batch.id: batch for batch in batches}
     explained: Counter[str] = Counter()
     for row in rows:
         batch = by_batch.get(row.batch_id) if row.batch_id is not None else None
-        if batch is None or platform.got.get((row.open_id, row.campaign)):
+        if batch is None or row.month != month or platform.got.get((row.open_id, row.campaign)):
             continue
         if row.status == "unknown" or (row.status == "sent" and batch.shortfall != 0):
             explained[row.open_id] += 1
-    missing = {n: c - platform.months.get(n, 0) for n, c in taken.items()}
+    missing = {n: c - got.get(n, 0) for n, c in taken.items()}
     found.none(
-        "difference not explained by a shortfall",
+        f"{month}: difference not explained by a shortfall",
         (name for name, number in missing.items() if number != explained[name]),
     )
-    histogram = Counter(platform.months.get(name, 0) for name in setting.people)
+    histogram = Counter(got.get(name, 0) for name in setting.people)
     told = ", ".join(f"{number}×{count}" for count, number in sorted(histogram.items()))
-    found.count("received, people × messages of the month", told)
-    found.count("charged but not received", sum(missing.values()))
-    found.none("ledger differences", ledger.check(session, setting.account_id, month))
+    found.count(f"{month}: received, people × messages", told)
+    found.count(f"{month}: charged but not received", sum(missing.values()))
+    found.none(f"{month}: ledger differences", ledger.check(session, setting.account_id, month))
+
+
+def _consents(session: db.Session, setting: Setting, found: Found) -> None:
+    """One accept, one notice: what is left is what the entries say."""
+    left = consents.left(session, setting.account_id, SUBSCRIPTION, 0, 2**62)
+    found.count("consents left", sum(left.values()))
+    found.none("consent differences", consents.differences(session, setting.account_id))
+
+
+def _strangers(session: db.Session, found: Found) -> None:
     strange = session.execute(
         sa.select(external_mass_sends.c.msg_id, external_mass_sends.c.audience).where(
             external_mass_sends.c.audience.in_(("unknown", "unplaced"))
