@@ -16,6 +16,7 @@ from bot import db, logs, outbox_bulk, outbox_claims, outbox_items, outbox_recei
 from bot.channels import Item
 from bot.db import Session
 from bot.errors import Refused
+from bot.governor import Governor
 from bot.outbox_bulk import Sender
 from bot.outbox_claims import PREVIEW
 from bot.outbox_items import LEFT, Prepared
@@ -112,6 +113,7 @@ def drain(
     *,
     limit: int = 50,
     sender: Sender | None = None,
+    governor: Governor | None = None,
 ) -> int:
     """Send what is due; how many rows were handled. Any number of drains may run at once.
 
@@ -124,11 +126,12 @@ def drain(
     5. Store each outcome as soon as it is known, or with those of the next few milliseconds.
 
     ``sender`` keeps connections from drain to drain; while another drain has it, this one leaves
-    the channels with ``BULK`` to that.
+    the channels with ``BULK`` to that. ``governor`` says what the day's quotas allow.
     """
     now = clock()
+    held = governor.held(now) if governor is not None else None
     with db.reading(engine) as session:
-        if not outbox_claims.work_waits(session, now):
+        if not outbox_claims.work_waits(session, now, but=held):
             return 0
     with db.writing(engine) as session:
         outbox_claims.settle_overdue(session, now)
@@ -140,7 +143,7 @@ def drain(
     ]
     with _Threads() as threads:
         handled = [threads.submit(step) for step in work]
-        sent = _drain_claimed(engine, gateway, clock, limit, sender, threads)
+        sent = _drain_claimed(engine, gateway, clock, limit, sender, governor, threads)
         return sent + sum(done.result() for done in handled)
 
 
@@ -150,6 +153,7 @@ def _drain_claimed(
     clock: Clock,
     limit: int,
     sender: Sender | None,
+    governor: Governor | None,
     threads: "_Threads",
 ) -> int:
     """Claim and send rows of channels that take no turns; how many."""
@@ -162,7 +166,8 @@ def _drain_claimed(
         if left <= 0:
             return []
         now = clock()
-        but = None if bulk else outbox_claims.by_bulk()
+        held = governor.held(now) if governor is not None else None
+        but = held if bulk else sa.or_(outbox_claims.by_bulk(), *([] if held is None else [held]))
         with db.writing(engine) as session:
             rows = outbox_claims.claim_many(session, now, min(most, left), but=but)
         left -= len(rows)
@@ -182,7 +187,7 @@ def _drain_claimed(
     sent = 0
     if own.turn.acquire(blocking=False):
         try:
-            sent = outbox_bulk.Flow(engine, gateway, clock, own, claim).run()
+            sent = outbox_bulk.Flow(engine, gateway, clock, own, claim, governor).run()
         except BaseException:
             own.close()  # calls under way are nobody's now
             raise
@@ -190,6 +195,8 @@ def _drain_claimed(
             if sender is None:
                 own.close()
             own.turn.release()
+        if governor is not None:
+            governor.flush(engine)
     else:
         claim(limit, bulk=False)
     return sent + sum(done.result() for done in others)

@@ -18,9 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot import clock as real_clock
 from bot import db, logs, outbox_claims, outbox_items, outbox_receipts, outcomes
+from bot.allowances import PRIORITIES, priority_of
 from bot.db import Session
 from bot.errors import Refused, WeChatError
-from bot.outbox_claims import FIRST_PURPOSES
+from bot.governor import DAY_USED_UP, TOO_FREQUENT, Governor
 from bot.outbox_items import Prepared
 from bot.outbox_receipts import Ended
 from bot.outcomes import Outcome
@@ -32,6 +33,7 @@ PIECE = 400  # rows a claim: some 10 ms of SQLite's one writer
 # more while the platform takes them
 FIRST_WINDOW = 32
 MOST_AT_ONCE = 256
+HALVE_EVERY = 1.0  # seconds
 BEAT = 0.02  # seconds between two beats while calls are under way
 GROUP = 128  # receipts that do not wait for the beat
 CLAIM_FOR = 20.0  # seconds; a job's step stays under a minute
@@ -39,12 +41,14 @@ CLAIM_FOR = 20.0  # seconds; a job's step stays under a minute
 GIVE_BACK_AFTER = 60.0
 STORE_AGAIN_FOR = 60.0  # seconds receipts are held while the database is away
 STORE_AGAIN_EVERY = 0.5
-TOO_FREQUENT = 45011
 
 log = logs.get()
 WeChatOf = Callable[[int], WeChat]
 Clock = Callable[[], datetime]
 Claim = Callable[[int], Sequence[Any]]
+Lane = tuple[
+    int, int, str
+]  # rank of the priority, account, API: what shares a quota and an urgency
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Sender:
     turn: threading.Lock = field(default_factory=threading.Lock)
     _lines: Lines | None = None
     _windows: dict[int, float] = field(default_factory=dict)
+    _halved: dict[int, float] = field(default_factory=dict)
 
     @property
     def lines(self) -> Lines:
@@ -77,7 +82,10 @@ class Sender:
         if problem is None:
             self._windows[account_id] = min(window + 1, self.most)
         elif isinstance(problem, WeChatError) and problem.errcode == TOO_FREQUENT:
-            self._windows[account_id] = max(window / 2, 1.0)
+            moment = real_clock.tick_seconds()
+            if moment - self._halved.get(account_id, -HALVE_EVERY) >= HALVE_EVERY:
+                self._halved[account_id] = moment  # answers to one round count as one
+                self._windows[account_id] = max(window / 2, 1.0)
 
     def close(self) -> None:
         """Hang up."""
@@ -94,7 +102,7 @@ class _Call:
     prepared: Prepared
     channel: ModuleType
     wechat: WeChat
-    path: str
+    lane: Lane
     payload: Mapping[str, Any]
 
 
@@ -102,7 +110,13 @@ class Flow:
     """One drain's way through rows of channels with ``BULK``."""
 
     def __init__(
-        self, engine: Engine, gateway: WeChatOf, clock: Clock, sender: Sender, claim: Claim
+        self,
+        engine: Engine,
+        gateway: WeChatOf,
+        clock: Clock,
+        sender: Sender,
+        claim: Claim,
+        governor: Governor | None = None,
     ) -> None:
         self._engine = engine
         self._gateway = gateway
@@ -110,13 +124,16 @@ class Flow:
         self._sender = sender
         self._lines = sender.lines
         self._claim = claim
-        # by account: what somebody waits for, and the rest
-        self._urgent: dict[int, deque[_Call]] = defaultdict(deque)
-        self._rest: dict[int, deque[_Call]] = defaultdict(deque)
+        self._governor = governor
+        self._lanes: dict[Lane, deque[_Call]] = defaultdict(deque)
+        self._back: list[_Call] = []  # held back: they wait again, unclaimed
+        self._counted: Counter[Lane] = Counter()
+        self._refused: Counter[Lane] = Counter()
         self._later: dict[int, deque[Any]] = {}  # by follower: rows that wait for the one before
         self._again: list[Any] = []  # rows whose turn with their follower has come
         self._under_way: dict[int, _Call] = {}
-        self._of_account: dict[int, int] = defaultdict(int)
+        self._of_account: Counter[int] = Counter()
+        self._of_lane: Counter[Lane] = Counter()
         self._ended: list[Ended] = []
         self._queued = 0
         self._exhausted = False
@@ -165,9 +182,7 @@ class Flow:
             if isinstance(found, Outcome):
                 self._ended.append(Ended(prepared.row, found, prepared.situation.first_try_at))
                 continue
-            row = prepared.row
-            lane = self._urgent if row.purpose in FIRST_PURPOSES else self._rest
-            lane[row.account_id].append(found)
+            self._lanes[found.lane].append(found)
             self._queued += 1
 
     def _call_of(self, prepared: Prepared, now: datetime) -> _Call | Outcome:
@@ -184,7 +199,9 @@ class Flow:
             path, payload = channel.request(item)
         except Exception as problem:
             return outbox_receipts.of_problem(prepared.row, problem, prepared.situation, now)
-        return _Call(prepared.row, prepared, channel, wechat, path, payload)
+        priority = PRIORITIES.index(priority_of(item.purpose))
+        lane = (priority, item.account_id, path)
+        return _Call(prepared.row, prepared, channel, wechat, lane, payload)
 
     # --- the beat
 
@@ -201,8 +218,9 @@ class Flow:
             again, self._again = self._again, []
             with db.reading(self._engine) as session:
                 self._queue(session, again, now)
-        chosen = self._choose()
+        chosen = self._choose(now)
         back = self._overdue()
+        self._tell_governor(now)
         if not (self._ended or chosen or back):
             return
         ended, self._ended = self._ended, []
@@ -230,6 +248,8 @@ class Flow:
         begun = outbox_claims.begin_many(session, [call.row for call in chosen], now)
         lost = [call.row for call in chosen if call.row.id not in begun]
         outbox_claims.give_back(session, [*lost, *(call.row for call in back)])
+        if self._governor is not None and self._governor.is_write_due():
+            self._governor.write(session)
         return begun
 
     def _patiently(self, work: Callable[[Session], frozenset[int]]) -> frozenset[int]:
@@ -248,37 +268,66 @@ class Flow:
             for answer in self._lines.answers(STORE_AGAIN_EVERY):
                 self._take(answer)
 
-    def _choose(self) -> list[_Call]:
-        """As many as there are free lines: what somebody waits for first, accounts by turns."""
+    def _choose(self, now: datetime) -> list[_Call]:
+        """As many as there are free lines and the day's quota allows: what somebody waits for first."""
         free = self._sender.most - len(self._under_way)
         chosen: list[_Call] = []
         taken: Counter[int] = Counter()
-        for lane in (self._urgent, self._rest):
-            for account_id, waiting in lane.items():
-                busy = self._of_account[account_id] + taken[account_id]
-                room = min(free, self._sender.window(account_id) - busy, len(waiting))
-                chosen += [waiting.popleft() for _ in range(room)]
-                taken[account_id] += max(room, 0)
-                free -= max(room, 0)
+        for lane in sorted(self._lanes):
+            _priority, account_id, _path = lane
+            waiting = self._lanes[lane]
+            busy = self._of_account[account_id] + taken[account_id]
+            room = max(0, min(free, self._sender.window(account_id) - busy, len(waiting)))
+            allowed = self._allowed(lane, room, now)
+            chosen += [waiting.popleft() for _ in range(allowed)]
+            taken[account_id] += allowed
+            free -= allowed
+            if allowed < room:  # the rest of this lane waits for another day or minute
+                self._back += waiting
+                self._queued -= len(waiting)
+                waiting.clear()
         self._queued -= len(chosen)
         return chosen
 
+    def _allowed(self, lane: Lane, room: int, now: datetime) -> int:
+        if self._governor is None or not room:
+            return room
+        priority, account_id, path = lane
+        name = PRIORITIES[priority]
+        under_way = self._counted[lane] + self._of_lane[lane]
+        most = self._governor.grant(account_id, path, name, room + under_way, now)
+        allowed = max(0, most - under_way)
+        if allowed < room:
+            held = len(self._lanes[lane]) - allowed
+            self._governor.count(account_id, path, name, now, calls=0, held=held)
+            log.warning("outbox_held", account=account_id, api=path, priority=name, rows=held)
+        return allowed
+
+    def _tell_governor(self, now: datetime) -> None:
+        if self._governor is not None:
+            for lane, calls in self._counted.items():
+                priority, account_id, path = lane
+                refused = self._refused[lane]
+                self._governor.count(
+                    account_id, path, PRIORITIES[priority], now, calls=calls, refused=refused
+                )
+        self._counted.clear()
+        self._refused.clear()
+
     def _overdue(self) -> list[_Call]:
-        if real_clock.tick_seconds() - self._began < GIVE_BACK_AFTER:
-            return []
-        back = [
-            call for lane in (self._urgent, self._rest) for one in lane.values() for call in one
-        ]
-        self._urgent.clear()
-        self._rest.clear()
-        self._queued = 0
+        back, self._back = self._back, []
+        if real_clock.tick_seconds() - self._began >= GIVE_BACK_AFTER:
+            back += [call for waiting in self._lanes.values() for call in waiting]
+            self._lanes.clear()
+            self._queued = 0
         return back
 
     def _start(self, call: _Call) -> None:
         row = call.row
         self._under_way[row.id] = call
         self._of_account[row.account_id] += 1
-        self._lines.start(row.id, call.wechat, call.path, call.payload)
+        self._of_lane[call.lane] += 1
+        self._lines.start(row.id, call.wechat, call.lane[2], call.payload)
 
     # --- answers
 
@@ -286,6 +335,13 @@ class Flow:
         call = self._under_way.pop(answer.key)
         account_id = call.row.account_id
         self._of_account[account_id] -= 1
+        self._of_lane[call.lane] -= 1
+        self._counted[call.lane] += 1
+        errcode = getattr(answer.problem, "errcode", None)
+        if errcode in (DAY_USED_UP, TOO_FREQUENT):
+            self._refused[call.lane] += 1
+            if self._governor is not None:
+                self._governor.refused(account_id, call.lane[2], errcode, self._clock())
         self._sender.answered(account_id, answer.problem)
         situation = call.prepared.situation
         if answer.problem is None:

@@ -47,11 +47,15 @@ def repeatable(channel: ModuleType | None, purpose: str) -> bool:
     return bool(getattr(channel, "REPEAT_WITHOUT_ANSWER", False)) and purpose != PREVIEW
 
 
-def work_waits(session: Session, now: datetime) -> bool:
-    """Whether a drain would find anything; only reads, so that an idle drain is in nobody's way."""
+def work_waits(
+    session: Session, now: datetime, *, but: sa.ColumnElement[bool] | None = None
+) -> bool:
+    """Whether a drain would find anything but those; only reads, so that an idle drain is in nobody's way."""
     waiting = outbox.c.status == "waiting"
     ours = outbox.c.channel.not_in(_names("APART"))
     due = sa.and_(waiting, outbox.c.not_before <= now, _not_stopped(), ours)
+    if but is not None:
+        due = sa.and_(due, sa.not_(but))
     questions = (due, _abandoned(now), sa.and_(waiting, outbox.c.expires_at <= now), _given_up(now))
     return any(
         session.execute(sa.select(outbox.c.id).where(question).limit(1)).scalar() is not None

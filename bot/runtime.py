@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import requests
@@ -17,6 +17,7 @@ from bot import accounts, clock, db
 from bot.accounts import Account
 from bot.campaigns.approvals import order_holds
 from bot.config import Config
+from bot.governor import Governor
 from bot.kept import DatabaseStore, RedisStore
 from bot.outbox_bulk import Sender
 from bot.rulebook import Rulebooks
@@ -96,10 +97,19 @@ class Runtime:
                     seal=partial(seal, self.secret_key),
                     unseal=partial(unseal, self.secret_key),
                     vouches=partial(order_holds, self.secret_key),
+                    called=partial(self._called, account_id),
                 )
                 found = (mark, gateway)
                 self._gateways[account_id] = found
             return found[1]
+
+    @cached_property
+    def governor(self) -> Governor:
+        """Who may call what today; one a process."""
+        return Governor(self.engine, self.store)
+
+    def _called(self, account_id: int, path: str, errcode: int) -> None:
+        self.governor.called(account_id, path, errcode, self.clock())
 
     def close(self) -> None:
         """Finish what is being written and let the database go."""

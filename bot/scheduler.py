@@ -50,7 +50,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic("collect", 5, fast=True),
     Periodic("webhooks", 5, fast=True),
     Periodic("heartbeat", 10, fast=True),
-    Periodic("count_calls", 15, fast=True),
+    Periodic("count_calls", 10, fast=True),
     Periodic("start", 15),
     Periodic("upload", 15),
     Periodic("temporary_tags", 15),

@@ -127,6 +127,7 @@ api_quotas = sa.Table(
     sa.Column("api", sa.Text, primary_key=True),  # its path
     sa.Column("daily_limit", sa.Integer, nullable=False),
     sa.Column("used", sa.Integer, nullable=False),
+    sa.Column("counted", sa.Integer, nullable=False),  # by ourselves when it was said
     sa.Column("said_at", UtcDateTime, nullable=False),
 )
 # calls of one Shanghai day as we counted them
@@ -136,7 +137,7 @@ api_calls = sa.Table(
     sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("api", sa.Text, primary_key=True),
-    sa.Column("priority", sa.Text, primary_key=True),  # reply | send | sync
+    sa.Column("priority", sa.Text, primary_key=True),  # reply | later | campaign | sync
     sa.Column("calls", sa.Integer, nullable=False),
     sa.Column("refused", sa.Integer, nullable=False),  # by the platform: 45009, 45011
     sa.Column("held", sa.Integer, nullable=False),  # by ourselves, for what matters more

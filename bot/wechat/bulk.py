@@ -89,7 +89,7 @@ class Lines:
         """Begin a call; its answer comes from ``answers`` under ``key``."""
         self._busy += 1
         if not self._by_curl(wechat):
-            made = self._threads().submit(wechat.call, path, payload)
+            made = self._threads().submit(wechat.call, path, payload, counted=False)
             made.add_done_callback(lambda done: self._done.put((key, done)))
             return
         self._with_token(_Call(key, wechat, path, payload))

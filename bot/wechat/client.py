@@ -21,6 +21,10 @@ from bot.wechat.transport import TIMEOUT, Files, Timeout
 PLATFORM = "https://api.weixin.qq.com"
 
 
+def ignored(_path: str, _errcode: int) -> None:
+    """Nobody counts calls."""
+
+
 def nobody(_message: bytes, _seal: str) -> bool:
     """A gateway that was not told how approvals are sealed believes none."""
     return False
@@ -47,6 +51,7 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         wait: Callable[[float], None] = pause,
         seal: Callable[[str], str] = as_is,
         unseal: Callable[[str], str] = as_is,
+        called: Callable[[str, int], None] = ignored,
         vouches: Callable[[bytes, str], bool] = nobody,
     ) -> None:
         """``timeout`` is (seconds to connect, seconds between bytes); ``seal`` encrypts what ``store`` keeps.
@@ -59,6 +64,7 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         self.api_base = api_base.rstrip("/")
         self._http = http or transport.new_http()
         self._now = now
+        self._called = called
         # the address is in the key, so that a sandbox's token never reaches the real platform
         place = hashlib.sha256(self.api_base.encode()).hexdigest()[:8]
         self._tokens = AccessToken(
@@ -84,8 +90,11 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         method: str | None = None,
         timeout: Timeout | None = None,
         with_token: bool = True,
+        counted: bool = True,
     ) -> dict[str, Any]:
         """One API call. POST with a payload or files, else GET. ``fields`` are form fields beside ``files``.
+
+        ``counted``: tell ``called`` of it; who sends many at once counts for itself.
 
         Raises:
             WeChatError: the platform said no (``errcode``), or did not answer (None: ``action`` "retry"
@@ -96,11 +105,9 @@ class WeChat(WeChatClient):  # type: ignore[misc]
             response = self._exchange(path, payload, params, files, fields, method, timeout, token)
             return transport.decode(response)
 
-        return (
-            self._with_token(once, path, payload, params)
-            if with_token
-            else self._checked(once(None), path, payload, params, None)
-        )
+        if not with_token:
+            return self._checked(once(None), path, payload, params, None)
+        return self._with_token(once, path, payload, params, counted=counted)
 
     def download(
         self, path: str, params: Mapping[str, str], payload: Mapping[str, Any] | None = None
@@ -183,12 +190,16 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         path: str,
         payload: Mapping[str, Any] | None,
         params: Mapping[str, str] | None,
+        *,
+        counted: bool = True,
     ) -> dict[str, Any]:
         token = self._tokens.current()
         body = once(token)
         if verdict(transport.errcode_of(body)).action == TOKEN:
             token = self._tokens.replace(token)
             body = once(token)
+        if counted:
+            self._called(path, transport.errcode_of(body))
         return self._checked(body, path, payload, params, token)
 
     def _exchange(

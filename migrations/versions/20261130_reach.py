@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("api", sa.Text(), nullable=False),
         sa.Column("daily_limit", sa.Integer(), nullable=False),
         sa.Column("used", sa.Integer(), nullable=False),
+        sa.Column("counted", sa.Integer(), nullable=False),
         sa.Column("said_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["account_id"], ["accounts.id"], name=op.f("fk_api_quotas_account_id")
@@ -578,6 +579,8 @@ def upgrade() -> None:
     op.add_column("campaigns", sa.Column("approval_seal", sa.Text(), nullable=True))
     op.add_column("campaigns", sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("campaigns", sa.Column("submitted_by", sa.Text(), nullable=True))
+    op.add_column("external_mass_sends", sa.Column("people", sa.LargeBinary(), nullable=True))
+    op.add_column("external_mass_sends", sa.Column("said", sa.Text(), nullable=True))
     op.add_column("deliveries", sa.Column("group", sa.Text(), nullable=True))
     op.add_column("deliveries", sa.Column("variant", sa.Text(), nullable=True))
     op.drop_index(
@@ -613,6 +616,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("segment_sizes")
     op.drop_table("past_activities")
+    op.drop_column("external_mass_sends", "said")
+    op.drop_column("external_mass_sends", "people")
     op.drop_column("media", "article_url")
     op.drop_column("deliveries", "result")
     op.drop_table("outgoing")
