@@ -30,6 +30,8 @@ WORDS = {
     "reply": "回复",
     "customer_service": "客服消息",
     "mass": "群发",
+    "subscription": "订阅通知",
+    "template": "模板消息",
     "look-ahead (?=": "向前查看 (?=",
     "look-ahead (?!": "向前查看 (?!",
     "look-behind (?<=": "向后查看 (?<=",

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bot.campaigns.estimates import Estimate
+from bot.clock import local, parse_moment
 from bot.errors import Invalid
 
 Json = dict[str, Any]
@@ -172,6 +173,28 @@ def said_of(key: str, value: Any) -> str:
     if key == "after" and isinstance(value, Mapping):
         words = {"clicked": "点了", "not_clicked": "没点", "gave_up": "放弃", "wait": "等待"}
         return "；".join(f"{words.get(one, one)} {said}" for one, said in value.items())
+    if key == "at":
+        return _clock(str(value))
+    if key == "content" and isinstance(value, Mapping):
+        return _content(value)
+    if key == "contents" and isinstance(value, Mapping):
+        return "\n".join(
+            f"{CHANNEL_NAMES.get(name, name)}：{_content(one)}" for name, one in value.items()
+        )
+    if key == "links" and isinstance(value, Mapping):
+        return "\n".join(f"{name}：{target}" for name, target in value.items())
+    if key == "experiment" and isinstance(value, Mapping):
+        return _experiment(value)
+    if key == "follow_ups" and isinstance(value, list):
+        return "\n".join(_follow_up(number, one) for number, one in enumerate(value, 2))
+    if key == "repeat" and isinstance(value, Mapping):
+        every = {"day": "每天", "week": "每周", "month": "每月"}.get(str(value.get("every")), "")
+        days = "、".join(_DAYS.get(str(one), f"{one} 号") for one in value.get("on") or ())
+        return f"{every} {days} {value.get('at', '')}".replace("  ", " ")
+    if key == "pace" and isinstance(value, Mapping):
+        return f"分 {value.get('batches')} 批，每批隔 {_span(value.get('every'))}"
+    if key in ("brief.people", "brief.reached", "brief.slots") and str(value).isdigit():
+        return f"{int(value):,}"
     if isinstance(value, bool):
         return "是" if value else "否"
     if isinstance(value, int):
@@ -187,6 +210,66 @@ def said_of(key: str, value: Any) -> str:
     )
 
 
+_DAYS = dict(zip(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "一二三四五六日", strict=True))
+_SPANS = {"s": "秒", "m": "分钟", "h": "小时", "d": "天"}
+
+
+def _span(text: Any) -> str:
+    """``48h`` → 48 小时."""
+    said = str(text or "")
+    return f"{said[:-1]} {_SPANS[said[-1]]}" if said[-1:] in _SPANS else said
+
+
+def _clock(text: str) -> str:
+    try:
+        return f"{local(parse_moment(text)):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return text
+
+
+def _content(value: Any) -> str:
+    """A content in a line: its text, or what kind it is and what it is called."""
+    if not isinstance(value, Mapping) or not value:
+        return ""
+    kind, body = next(iter(value.items()))
+    if isinstance(body, str):
+        return body
+    texts = [str(one) for _path, one in _flat(body, ()) if isinstance(one, str) and one]
+    return f"{_KINDS.get(kind, kind)} {'；'.join(texts)}"
+
+
+def _experiment(value: Mapping[str, Any]) -> str:
+    listed = value.get("variants") or ()
+    if value.get("of") == "hour":
+        return "测试时段：" + "、".join(str(one.get("at")) for one in listed)
+    shares = value.get("shares") or [1 / max(1, len(listed))] * len(listed)
+    lines = [
+        f"{one.get('name')}（{100 * share:.0f}%）：{_content(one.get('content'))}"
+        for one, share in zip(listed, shares, strict=False)
+    ]
+    return "\n".join(lines)
+
+
+def _follow_up(number: int, step: Mapping[str, Any]) -> str:
+    whom = "没达成目标的人" if step.get("to") == "not_converted" else "没点链接的人"
+    channels = "、".join(
+        CHANNEL_NAMES.get(str(one), str(one)) for one in step.get("channels") or ()
+    )
+    said = f"：{_content(step['content'])}" if step.get("content") else ""
+    return f"第 {number} 波，{_span(step.get('after'))}后，{channels}，发给{whom}{said}"
+
+
+_KINDS = {
+    "text": "文字",
+    "image": "图片",
+    "voice": "语音",
+    "video": "视频",
+    "news": "图文",
+    "article": "文章",
+    "notice": "通知",
+    "mini_program": "小程序",
+    "menu_message": "菜单消息",
+}
 CHANNEL_NAMES = {
     "customer_service": "客服消息",
     "subscription": "订阅通知",

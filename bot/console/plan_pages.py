@@ -157,7 +157,8 @@ def plan(here: Here, plan_id: int) -> Any:
     """The plan document 人群 / 推广 / 数据; once the campaign ran, beside what came of it. Also as a file."""
     found = known(here, plan_id, archived=None)
     document, sentences, estimate, campaign, result = _read(here, found)
-    document = plan_files.filled(document, estimate, sentences)
+    if campaign is None:
+        document = wizard_steps.filled(here, document)
     kind = request.args.get("format", "")
     name = str(document.get("name") or _("方案"))
     if kind == "csv":
@@ -282,19 +283,6 @@ def known(here: Here, plan_id: int, *, archived: bool | None = False) -> Plan:
     return found
 
 
-def segment_sentences(
-    session: Session, account_id: int, document: Mapping[str, Any]
-) -> dict[str, str]:
-    """The conditions of the segments a document names, in Chinese."""
-    found = {}
-    for _group, name in estimates.group_segments(document):
-        try:
-            found[name] = segments.sentence(segments.get(session, account_id, name).where)
-        except (Refused, Invalid):
-            found[name] = ""
-    return found
-
-
 def _read(
     here: Here, found: Plan
 ) -> tuple[Json, dict[str, str], Estimate | None, Campaign | None, Outcome | None]:
@@ -306,7 +294,7 @@ def _read(
             campaign = definitions.by_id(session, found.campaign_id)
             counted = outcome.outcome(session, here.account.id, campaign.name)
             result = counted if counted.sent or counted.planned else None
-        sentences = segment_sentences(session, here.account.id, document)
+        sentences = wizard_steps.segment_sentences(session, here.account.id, document)
         look = Look(session, here.account.id, here.now)
         if result is None:
             at = wizard_forms.moment_of(document.get("at"))

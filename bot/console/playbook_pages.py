@@ -15,8 +15,9 @@ from bot.campaigns.playbooks import Playbook
 from bot.clock import day_of
 from bot.console.access import Here, confirm, done, missing, page
 from bot.console.lists import Asked, Column, Filter, Listing, asked, csv_file
-from bot.console.plan_pages import known, segment_sentences
+from bot.console.plan_pages import known
 from bot.console.telling import told
+from bot.console.wizard_steps import segment_sentences
 from bot.db import Session
 from bot.errors import Invalid, Refused
 

@@ -210,7 +210,8 @@ def plan_past(here: Here, plan_id: int) -> Any:
 def plan_submit(here: Here, plan_id: int) -> Any:
     """Hand the plan in: it becomes a campaign that waits for approval."""
     plan = _known(here, plan_id)
-    typed = wizard_forms.read(5, request.form, plan.document, here.now)
+    typed = wizard_forms.read(5, _without_button(request.form), plan.document, here.now)
+    typed = wizard_steps.filled(here, typed)
     version = _whole(request.form.get("version", ""))
     editing = Editing(plan, typed, 5, version)
     try:

@@ -16,7 +16,7 @@ from bot.audiences import catalogue, index, overlap, segments
 from bot.audiences.index import Look
 from bot.campaigns import document as documents
 from bot.campaigns import estimate as reach_needed
-from bot.campaigns import estimates, pasts, plan_checks, plans
+from bot.campaigns import estimates, pasts, plan_checks, plan_files, plans
 from bot.campaigns.estimate import Added, GroupEstimate, Needed, Odds
 from bot.campaigns.estimates import Estimate
 from bot.campaigns.pasts import Activity
@@ -27,6 +27,7 @@ from bot.console.access import Here
 from bot.console.form_words import WEEKDAYS
 from bot.console.look import language
 from bot.console.telling import told
+from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.registry import members
 
@@ -298,7 +299,8 @@ def _channels_context(here: Here, given: Json, problems: Problems) -> Json:
         names = known_names.known(session, here.account.id)
     known = [member.NAME for member in estimates.known_channels(here.account)]
     chosen = [name for name in given.get("channels") or () if name in known]
-    listed = [*chosen, *(name for name in known if name not in chosen)]
+    in_usual_order = chosen == [name for name in known if name in chosen]
+    listed = known if in_usual_order else [*chosen, *(name for name in known if name not in chosen)]
     found, problem = _estimate(here, given)
     experiment = given.get("experiment") or {}
     return {
@@ -409,10 +411,56 @@ def _estimate(here: Here, given: Json) -> tuple[Estimate | None, str]:
         look = Look(session, here.account.id, here.now)
         try:
             found = estimates.estimate(look, here.account, given, at=_when(given, here.now))
+            found = _with_expected(look, given, found)
         except (Refused, Invalid) as problem:
             return None, told(getattr(problem, "message", str(problem)))
     index.keep(here.rt.engine, look)
     return found, ""
+
+
+def _with_expected(look: Look, given: Json, found: Estimate) -> Estimate:
+    """Groups whose rate nobody typed take the one the ticked activities say."""
+    similar = (given.get("brief") or {}).get("similar") or ()
+    if not similar or all(group.rate is not None for group in found.groups):
+        return found
+    chosen = pasts.chosen(pasts.every(look.session, look.account_id), similar)
+    groups, _offered, _typed = _group_estimates(given, chosen, found, {})
+    rates = {one.name: one.rate for one in groups}
+    return replace(
+        found,
+        groups=[
+            replace(group, rate=rates[group.name], expected=group.reached * rates[group.name])
+            if group.rate is None and rates.get(group.name)
+            else group
+            for group in found.groups
+        ],
+    )
+
+
+def filled(here: Here, given: Json) -> Json:
+    """The document with what is expected of it, as it was when it was handed in."""
+    found, _problem = _estimate(here, given)
+    with db.reading(here.rt.engine) as session:
+        sentences = segment_sentences(session, here.account.id, given)
+    brief = {
+        key: value
+        for key, value in (given.get("brief") or {}).items()
+        if key not in ("features", "people", "reached", "slots", "expected")
+    }
+    return plan_files.filled({**given, "brief": brief}, found, sentences)
+
+
+def segment_sentences(
+    session: Session, account_id: int, document: Mapping[str, Any]
+) -> dict[str, str]:
+    """The conditions of the segments a document names, in Chinese."""
+    found = {}
+    for _group, name in estimates.group_segments(document):
+        try:
+            found[name] = segments.sentence(segments.get(session, account_id, name).where)
+        except (Refused, Invalid):
+            found[name] = ""
+    return found
 
 
 def _with_channels(here: Here, given: Json) -> Json:
