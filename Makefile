@@ -58,7 +58,8 @@ bench: $(DEV)
 demo: $(VENV)/installed
 	@$(BIN)/qunfen demo --size small --play $(ARGS)
 
-# kills the process at random moments of a campaign; SHORT=1 is the run of continuous integration
+# kills processes at random moments of campaigns: one on SQLite, then many on PostgreSQL and Redis of their own;
+# SHORT=1 is the run of continuous integration, ARGS="--only many --seed 7" one of the settings
 chaos: $(DEV)
 	@$(BIN)/python -m tests.chaos $(if $(SHORT),--short) $(ARGS)
 

@@ -42,8 +42,9 @@ Say = Callable[[str], None]
 class Size:
     """How much of everything. ``writers`` have an open window when it begins.
 
-    ``outage``: when nothing moves, the first one. Longer than a lease and a repeat; or longer than the 45 minutes
-    after which a missing result is asked for, where every start counts. ``leaps``: so often, at equal distances, everything is off until such a moment.
+    ``outage``: when nothing moves, the first one, in seconds. Longer than a lease and a repeat; or longer than
+    the 45 minutes after which a missing result is asked for, where every start counts. ``leaps``: so often, at
+    equal distances, everything is off until such a moment.
     """
 
     kills: int
