@@ -12,7 +12,16 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from bot.accounts import Account
-from bot.campaigns import candidates, definitions, funnel, holds, ledger, live, outcome
+from bot.campaigns import (
+    candidates,
+    definitions,
+    funnel,
+    holds,
+    ledger,
+    live,
+    outcome,
+    reviews,
+)
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.funnel import Effect, Step
@@ -285,7 +294,8 @@ def _month(
     left = [BitMap(sorted(ids)) for ids in by_left]
     untouched = present - BitMap().union(*left[:-1])
     left[-1] |= untouched
-    return _Month(present, left, _wanted(session, account_id, at, now, month, excluding))
+    wanted = _wanted(session, account_id, at, now, month, excluding, present)
+    return _Month(present, left, wanted)
 
 
 def _wanted(
@@ -295,16 +305,17 @@ def _wanted(
     now: datetime,
     month: str,
     excluding: int | None,
+    present: BitMap,
 ) -> list[BitMap]:
     """``wanted[n]``: who is wanted by at least ``n`` pushes later in the month; of 0 everybody, never asked."""
-    pushes = [
-        *_pushes_since(session, account_id, at, month, excluding),
-        *(
-            hold.people
-            for hold in holds.holds(session, account_id, month, now, excluding=excluding)
-            if hold.at > at
-        ),
-    ]
+    pushes = list(_pushes_since(session, account_id, at, month, excluding))
+    for hold in holds.holds(session, account_id, month, now, excluding=excluding):
+        if hold.at <= at:
+            continue
+        # what is still to come knows who is there now: who left since was wanted too
+        planned = definitions.by_id(session, hold.campaign_id)
+        everybody = reviews.to_everybody(session, planned)
+        pushes.append(hold.people | present if everybody else hold.people)
     wanted = [BitMap() for _ in range(PER_FOLLOWER_AND_MONTH + 1)]
     for people in pushes:
         for number in range(PER_FOLLOWER_AND_MONTH, 1, -1):

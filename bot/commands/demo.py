@@ -6,12 +6,12 @@ import click
 import requests
 import sqlalchemy as sa
 
-from bot import accounts, db, migrate, serve
+from bot import accounts, db, migrate, operators, serve
 from bot.app import create_app
 from bot.clock import Clock, now, parse_moment
 from bot.commands.shared import Tool, doc, pass_tool, print_table, say, t
 from bot.config import INSTANCE
-from bot.demo import load, play, truth
+from bot.demo import crew, load, play, truth
 from bot.errors import Refused
 from bot.kept import DatabaseStore
 from bot.runtime import Runtime, move_clock
@@ -67,6 +67,15 @@ def demo(tool: Tool, size: str, plays: bool) -> None:
     count = load.load(stage, size, frozen())
     if count:
         say(t(f"已载入「沐颜集」：{count:,} 位粉丝", f"loaded the brand: {count:,} followers"))
+        with db.writing(tool.engine) as session:
+            password = None if operators.every(session) else crew.add(session, frozen())
+        if password:
+            say(
+                t(
+                    f"演示成员 小林（运营）、周姐（主管）等的密码：{password}（只显示这一次）",
+                    f"password of the demo's people, 小林 (operator), 周姐 (lead) …: {password} (shown once)",
+                )
+            )
     elif not plays:
         say(t("「沐颜集」已经在这里了", "the brand is here already"))
     if plays and not played:

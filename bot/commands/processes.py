@@ -8,7 +8,7 @@ import click
 from bot import accounts, db, migrate, operators, serve
 from bot.commands.shared import Tool, doc, pass_tool, say, t
 from bot.config import INSTANCE
-from bot.demo import campaigns, load
+from bot.demo import campaigns, crew, load
 from bot.demo.live import Life
 from bot.sandbox.serve import DEFAULT_PORT
 from bot.sandbox.serve import serve as serve_sandbox
@@ -70,7 +70,8 @@ def run(tool: Tool, host: str, port: int, sandbox: bool, sandbox_port: int) -> N
 
 def _first_operator(tool: Tool) -> str | None:
     with tool.writing() as session:
-        if operators.every(session):
+        # the people of the demo brand are there to be looked at; somebody must be in charge of the installation
+        if any(one.role == operators.ADMIN for one in operators.every(session)):
             return None
         return operators.add(session, FIRST_OPERATOR, "admin", tool.now())
 
@@ -86,6 +87,13 @@ def _demo(tool: Tool, address: str, beside: ExitStack) -> None:
         with db.writing(tool.engine) as session:
             file = campaigns.targeted(due, load.SIZES["small"])
             load.apply_file(session, tool.runtime, file, tool.now())
+            password = crew.add(session, tool.now())
+        say(
+            t(
+                f"演示成员 小林（运营）、周姐（主管）等的密码：{password}（只显示这一次）",
+                f"password of the demo's people, 小林 (operator), 周姐 (lead) …: {password} (shown once)",
+            )
+        )
         say(
             t(
                 "两分钟后会有一场活动自动发出，在首页可以看到。",
