@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -110,6 +111,34 @@ def test_what_is_restored_is_what_was_backed_up(
         assert accounts.secrets_of(session, account.id, factories.SECRET_KEY).token
         new = factories.make_follower(session, account.id, 9999, now=now)
         assert new > 1203
+
+
+def test_a_backup_is_of_one_moment_while_others_write(
+    source: sa.Engine, target: sa.Engine, tmp_path: Path, now: datetime
+) -> None:
+    stopping, wrote = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 5000
+        while not stopping.is_set():
+            number += 1
+            with db.writing(source) as session:  # a follower and what they did, never one alone
+                follower_id = factories.make_follower(session, 1, number, now=now)
+                row = {"account_id": 1, "follower_id": follower_id, "kind": "subscribe", "at": now}
+                session.execute(sa.insert(events).values(**row))
+            wrote.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert wrote.wait(20)
+    file = tmp_path / "b.zip"
+    written = backup.backup(source, file, factories.SECRET_KEY, now)
+    wrote.clear()
+    assert wrote.wait(20), "writing went on all the while"
+    stopping.set()
+    writer.join()
+    assert written.rows["followers"] - 1203 == written.rows["events"] - 1 > 0
+    backup.restore(target, file, factories.SECRET_KEY)
 
 
 def test_a_filled_installation_is_never_restored_into(

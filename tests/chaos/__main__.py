@@ -33,14 +33,15 @@ def main() -> int:
         if options.keep is not None:
             kept = options.keep / form
             kept.mkdir(parents=True, exist_ok=True)
-            failed |= show(_one(form, options.short, seed, kept))
+            failed |= show(one(form, options.short, seed, kept))
             continue
         with tempfile.TemporaryDirectory(prefix="qunfen-chaos-") as folder:
-            failed |= show(_one(form, options.short, seed, Path(folder)))
+            failed |= show(one(form, options.short, seed, Path(folder)))
     return failed
 
 
-def _one(form: str, short: bool, seed: int, folder: Path) -> Found:
+def one(form: str, short: bool, seed: int, folder: Path) -> Found:
+    """One of FORMS, in ``folder``."""
     if form == "slots":
         found = Found()
         with closing(Postgres(folder, random.Random())) as server:
