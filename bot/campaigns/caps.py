@@ -156,7 +156,7 @@ def _count(cap: Cap, now: datetime) -> sa.ColumnElement[int]:
 
 def _people(
     caps: Caps, cap: Cap, first: int, last: int, now: datetime
-) -> sa.Select[tuple[int, int]]:
+) -> sa.Select[Any]:
     sister = followers.alias("sister")
     return (
         sa.select(followers.c.id, sa.func.count())

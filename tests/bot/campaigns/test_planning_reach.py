@@ -340,7 +340,9 @@ def sister(play: Play) -> int:
 
 def test_a_person_is_counted_across_sister_accounts(play: Play, sister: int) -> None:
     play.limits(person_cap={"messages": 1, "days": 7})
-    theirs = play.read(sa.select(followers.c.id).where(followers.c.account_id == sister))
+    theirs = play.read(
+        sa.select(followers.c.id).where(followers.c.account_id == sister).order_by(followers.c.id)
+    )
     for row in theirs[:3]:
         sent_before(play, row.id, account_id=sister)
     sent_before(play, play.people[10])  # somebody without a UnionID, on this account
@@ -354,7 +356,9 @@ def test_an_account_of_another_brand_does_not_count(play: Play, sister: int) -> 
             sa.update(accounts_table).where(accounts_table.c.id == sister).values(brand="别家")
         )
     )
-    theirs = play.read(sa.select(followers.c.id).where(followers.c.account_id == sister))
+    theirs = play.read(
+        sa.select(followers.c.id).where(followers.c.account_id == sister).order_by(followers.c.id)
+    )
     sent_before(play, theirs[0].id, account_id=sister)
     assert play.sums(play.planned()) == {"planned": 20}
 
