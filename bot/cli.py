@@ -31,6 +31,7 @@ COMMANDS = {
     "followers": ("system", "followers_group"),
     "jobs": ("queues", "jobs_group"),
     "outbox": ("queues", "outbox_command"),
+    "quotas": ("quotas", "quotas_command"),
     "report": ("report", "report"),
     "replay": ("replay", "replay"),
     "tick": ("system", "tick"),

@@ -15,6 +15,7 @@ from bot.api import (
     people,
     plans,
     playbooks,
+    quotas,
     rulebooks,
     rules,
     scenes,
@@ -43,6 +44,7 @@ AREAS = (
     plans,
     playbooks,
     webhooks,
+    quotas,
     audit,
 )
 

@@ -23,6 +23,7 @@ NAMES = {
     "dry_run": _l("试运行"),
     "erase_follower": _l("删除一个人的资料"),
     "import_followers": _l("导入粉丝"),
+    "learn_quotas": _l("核对接口额度"),
     "make_scenes": _l("生成二维码"),
     "merge_tags": _l("合并标签"),
     "plan": _l("计算活动受众"),
