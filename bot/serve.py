@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -19,9 +19,11 @@ from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from waitress.server import create_server
 
-from bot import clock, logs, scheduler
+from bot import clock, logs, runtime, scheduler
 from bot.app import create_app, settled
 from bot.config import INSTANCE, Config, load_config
 from bot.errors import Refused
@@ -33,6 +35,7 @@ WORKER_THREADS = 8  # of each web worker; more only wait for each other (docs/pe
 SANDBOX_PORT = 8001
 SANDBOX_START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+COUNT_SECONDS = 10.0  # how often a web process stores how many calls of the platform it made
 
 log = logs.get()
 
@@ -113,14 +116,21 @@ def run_web(host: str, port: int, workers: int) -> None:
 def web_application() -> Flask:
     """The application of one process of ``run_web``, which ends when its parent was killed and holds no port."""
     parent = os.getppid()
+    config = load_config(os.environ)
+    rt = runtime.build(config)
 
     def watch() -> None:
+        since = clock.tick_seconds()
         while os.getppid() == parent:
             clock.pause(1.0)
+            if clock.tick_seconds() > since + COUNT_SECONDS:
+                since = clock.tick_seconds()
+                with suppress(DBAPIError, NoConnection):  # it is stored the next time
+                    rt.governor.flush(rt.engine)
         os._exit(1)  # what was not committed is repeated by the platform
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-    return settled(create_app(load_config(os.environ)))
+    return settled(create_app(config, rt))
 
 
 def run_scheduler(rt: Runtime) -> None:

@@ -168,3 +168,26 @@ def test_the_real_scheduler_starts_and_stops(rt: Runtime, tmp_path: Path) -> Non
         *(periodic.name for periodic in PERIODIC if periodic.fast),
     }
     running.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("parts", "calls", "rings"),
+    [
+        ((scheduler.WORKER,), {"outbox", "count_calls"}, False),
+        ((scheduler.SCHEDULER,), {"waves", "collect", "heartbeat", "count_calls"}, True),
+        ((scheduler.SCHEDULER, scheduler.WORKER), {"outbox", "waves", "count_calls"}, True),
+    ],
+)
+def test_each_part_calls_its_own_fast_jobs_and_the_scheduler_alone_rings(
+    rt: Runtime,
+    parts: tuple[str, ...],
+    calls: set[str],
+    rings: bool,
+) -> None:
+    bells = scheduler.start(rt, parts=parts)
+    names = {job.id for job in bells.get_jobs()}
+    bells.shutdown()
+    assert calls <= names
+    assert ("bell" in names) == rings
+    assert ("outbox" in names) == (scheduler.WORKER in parts)
+    assert ("waves" in names) == (scheduler.SCHEDULER in parts)
