@@ -87,9 +87,10 @@ def test_each_slot_is_rung_once_by_any_number_of_schedulers(
     finish_all(engine)
     assert Bell(rt).ring() == 0  # also after a restart
     clock.move_to(START + timedelta(seconds=15))
-    assert one.ring() == 2
+    again = [periodic.name for periodic in PERIODIC if periodic.seconds == 15]
+    assert one.ring() == len(again)
     assert two.ring() == 0
-    assert names(engine) == [*SLOW, "start", "upload"]
+    assert names(engine) == [*SLOW, *again]
 
 
 def test_a_job_that_still_waits_stands_for_the_next_slot(
