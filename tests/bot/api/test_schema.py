@@ -29,6 +29,8 @@ from bot import scenes as scenes_module
 from bot.api import wiring
 from bot.api.document import document
 from bot.app import create_app
+from bot.audiences import segments
+from bot.campaigns import plans, playbooks
 from bot.clock import Clock
 from bot.runtime import Runtime
 from bot.sandbox.app import create_app as sandbox
@@ -108,6 +110,14 @@ def seed(rt: Runtime) -> str:
         rule_trials.begin(session, account_id, draft, 10, by="Ann", now=now)
         menu = [{"name": "领券", "click": "M_COUPON"}]
         menu_drafts.save(session, account_id, menu, [], seen=0, by="Ann")
+        segments.save(session, account_id, "微博互动", {"tag": {"has": "微博来源"}}, now)
+        written = {
+            "name": "奈雪",
+            "groups": [{"name": "G1", "segment": "微博互动"}],
+            "channels": ["mass"],
+        }
+        plans.create(session, account_id, written, now, by="Ann")
+        playbooks.save(session, account_id, "微博留言", written, now, by="Ann")
         url = "https://shop.example.com/"
         webhooks.create(
             session, account_id, url, ["scan"], now, by="Ann", secret_key=factories.SECRET_KEY
