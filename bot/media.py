@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,9 +19,21 @@ from bot.wechat import media as material
 from bot.wechat.client import WeChat
 
 UPLOAD_LIMIT = 20  # files a call of ``upload_pending``; a job step must stay under a minute
+# temporary material is forgotten after 3 days; it is uploaded again half a day before.
+# Source: docs/wechat-limits.md 8 (read 2026-11)
+TEMPORARY_FOR = timedelta(days=3)
+RENEW_BEFORE = timedelta(hours=12)
 LOGO = "logo"  # stands in the middle of QR codes; the platform never gets it
 
 log = logs.get()
+_FILE = (
+    media.c.id,
+    media.c.account_id,
+    media.c.kind,
+    media.c.name,
+    media.c.data,
+    media.c.expires_at,
+)
 
 
 class NotYet(Refused):
@@ -141,12 +153,13 @@ def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: date
     Uploading twice is harmless, so no row is claimed.
     """
     waiting = (
-        sa.select(media.c.id, media.c.account_id, media.c.kind, media.c.name, media.c.data)
+        sa.select(*_FILE)
         .join(accounts, accounts.c.id == media.c.account_id)
         .where(
-            media.c.media_id.is_(None),
+            sa.or_(media.c.media_id.is_(None), media.c.expires_at <= now + RENEW_BEFORE),
             media.c.error.is_(None),
             media.c.kind != LOGO,
+            media.c.archived_at.is_(None),
             accounts.c.archived_at.is_(None),
         )
         .order_by(media.c.id)
@@ -181,7 +194,7 @@ def upload_now(
     """Upload one kept file while somebody waits; what fails for now is left to ``upload_pending``."""
     with db.reading(engine) as session:
         row = session.execute(
-            sa.select(media.c.id, media.c.account_id, media.c.kind, media.c.name, media.c.data)
+            sa.select(*_FILE)
             .where(
                 media.c.account_id == account_id, media.c.name == name, media.c.media_id.is_(None)
             )
@@ -206,8 +219,11 @@ def bytes_of(session: Session, account_id: int, name: str) -> bytes | None:
 def _upload(engine: Engine, wechat_of: Callable[[int], WeChat], row: Any, now: datetime) -> None:
     values: dict[str, Any]
     try:
-        uploaded = material.upload(wechat_of(row.account_id), row.kind, row.name, row.data)
+        put = material.upload if row.expires_at is None else material.upload_temporary
+        uploaded = put(wechat_of(row.account_id), row.kind, row.name, row.data)
         values = {"media_id": uploaded.media_id, "url": uploaded.url, "uploaded_at": now}
+        if row.expires_at is not None:
+            values["expires_at"] = now + TEMPORARY_FOR
     except (WeChatError, Refused) as problem:
         log.warning("upload_failed", media=row.id, kind=row.kind, error=str(problem))
         if isinstance(problem, WeChatError) and not problem.permanent:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from bot import clock
 from bot.console.access import RIGHT_OF, visible
 from bot.console.blueprint import static_address
+from bot.console.phone import phone
 from bot.console.words import FILTERS
 from bot.rights import ROLES, rights_of
 
@@ -49,6 +50,9 @@ ACCOUNT_PAGES: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry("dry_runs", _l("试运行"), "play"),
             Entry("unmatched", _l("未匹配消息"), "question-circle"),
             Entry("menu_edit", _l("自定义菜单"), "menu-button-wide"),
+            Entry("materials_list", _l("素材库"), "image"),
+            Entry("articles_list", _l("文章"), "journal-text"),
+            Entry("notices", _l("模板与订阅通知"), "broadcast"),
         ),
     ),
     (
@@ -58,12 +62,14 @@ ACCOUNT_PAGES: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry("plans_list", _l("推广方案"), "list-nested"),
             Entry("playbooks_list", _l("策略库"), "journal-text"),
             Entry("campaigns_compare", _l("对比"), "graph-up"),
+            Entry("ledger_page", _l("额度账本"), "layout-three-columns"),
         ),
     ),
     (
         _l("公众号"),
         (
             Entry("account_settings", _l("公众号设置"), "gear"),
+            Entry("quotas_list", _l("接口额度"), "funnel"),
             Entry("jobs_list", _l("后台任务"), "clock-history"),
             Entry("audit_log", _l("审计日志"), "journal-text"),
             Entry("tokens_list", _l("API 密钥"), "key"),
@@ -123,6 +129,7 @@ def register(app: Flask) -> None:
     app.jinja_env.globals.update(
         csrf=_csrf,
         static=static_address,
+        phone_of=phone,
         LANGUAGES=LANGUAGES,
         THEMES=THEMES,
     )

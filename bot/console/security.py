@@ -29,7 +29,7 @@ LARGEST_FORM = 2_000_000  # bytes of what is typed: a pasted list of QR codes is
 LARGEST_UPLOAD = 24 * 1024 * 1024  # bytes of a request; each page has limits of its own below this
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "font-src 'self' data:; media-src 'self'; connect-src 'self'; form-action 'self'; "
+    "font-src 'self' data:; media-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -117,10 +117,12 @@ def _storable() -> None:
 
 @blueprint.after_request
 def _harden(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY
+    # a page that stands in a frame of ours says so by a stricter policy of its own
+    framed = "Content-Security-Policy" in response.headers
+    response.headers.setdefault("Content-Security-Policy", POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
-    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["X-Frame-Options"] = "SAMEORIGIN" if framed else "DENY"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if request.endpoint != "console.static":
         response.headers["Cache-Control"] = "no-store"
