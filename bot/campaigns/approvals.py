@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.accounts import Account
-from bot.campaigns import definitions
+from bot.campaigns import content_review, definitions
 from bot.campaigns.definitions import Campaign
 from bot.db import Session
 from bot.secrets import sign, signed
@@ -38,8 +38,9 @@ def approve(
     """Approve what the campaign says now, and seal it. An earlier approval whose seal does not hold is none.
 
     Raises:
-        Refused: as ``definitions.approve``.
+        Refused: its content has an error that no lead let go; or as ``definitions.approve``.
     """
+    content_review.check(session, campaign)
     if campaign.approved_by and not holds(session, campaign, secret_key):
         campaign = replace(campaign, approved_by=(), approved_hash=None)
     changed = definitions.approve(session, campaign, by, people, slots, now)

@@ -20,7 +20,7 @@ from bot.campaigns.budget import allowance
 from bot.campaigns.candidates import MASS
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.guard import GuardCounts, GuardVerdict
-from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, stages
+from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, patience, stages
 from bot.clock import parse_moment
 from bot.db import Session
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
@@ -160,9 +160,7 @@ def next_look(session: Session, run_id: int, account: Account) -> datetime | Non
     """When the guard of a run will look again; None: no part of it is out."""
     found = sa.select(campaign_runs.c.guard).where(campaign_runs.c.id == run_id)
     state = session.execute(found).scalar() or {}
-    if not _is_out(state):
-        return None
-    return parse_moment(state["out_at"]) + account.limits.guard_every
+    return _look_at(state, account) if _is_out(state) else None
 
 
 def future_waves(run: Any, now: datetime) -> dict[int, datetime]:
@@ -206,12 +204,17 @@ def _is_out(state: Mapping[str, Any]) -> bool:
     return bool(state.get("out_at")) and state["stage"] < len(state["stages"]) - 1
 
 
+def _look_at(state: Mapping[str, Any], account: Account) -> datetime:
+    """When the part that is out has had its time."""
+    times = patience(state["stages"], state["stage"])
+    return parse_moment(state["out_at"]) + times * account.limits.guard_every
+
+
 def _look_due(session: Session, run: Any, account: Account, now: datetime) -> bool:
     """Whether people had their time to leave, and the platform its time to say how many it delivered."""
-    out_at = parse_moment(run.guard["out_at"])
-    if now < out_at + account.limits.guard_every:
+    if now < _look_at(run.guard, account):
         return False
-    if now >= out_at + max(account.limits.guard_every, CANARY_PATIENCE):
+    if now >= parse_moment(run.guard["out_at"]) + CANARY_PATIENCE:
         return True
     open_batch = sa.select(mass_batches.c.id).where(
         mass_batches.c.run_id == run.id,
@@ -234,20 +237,23 @@ def _opened(session: Session, run: Any, campaign: Campaign, state: Json, now: da
     ).scalar()
     if wave is None or (state["wave"] == wave and state["below"] is not None):
         return state
-    out, left = session.execute(
-        sa.select(
-            sa.func.count(sa.case((deliveries.c.queued_at.is_not(None), 1))),
-            sa.func.count(
-                sa.case((sa.and_(*waiting, deliveries.c.wave == wave), 1)),
-            ),
-        ).where(deliveries.c.run_id == run.id, deliveries.c.channel == MASS)
-    ).one()
-    share = min(1.0, max(0, state["stages"][state["stage"]] - out) / max(1, left))
-    # those before it in this wave are out; of the others the part takes its share
-    before = (state.get("reached") or {}).get(str(wave), 0)
-    below = before + round((batches.SCATTERED - before) * share)
-    reached = {**(state.get("reached") or {}), str(wave): below}
-    return {**state, "wave": wave, "below": below, "reached": reached}
+    out = session.execute(
+        sa.select(sa.func.count()).where(
+            deliveries.c.run_id == run.id,
+            deliveries.c.channel == MASS,
+            deliveries.c.queued_at.is_not(None),
+        )
+    ).scalar_one()
+    room = max(0, state["stages"][state["stage"]] - int(out))
+    # the number below which exactly so many stand; once a part, so that sorting them all is no matter
+    after = session.execute(
+        sa.select(batches.scattered())
+        .where(*waiting, deliveries.c.wave == wave)
+        .order_by(batches.scattered())
+        .offset(room)
+        .limit(1)
+    ).scalar()
+    return {**state, "wave": wave, "below": batches.SCATTERED if after is None else int(after)}
 
 
 def _says_the_same(state: Mapping[str, Any], found: GuardVerdict) -> bool:

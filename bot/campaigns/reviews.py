@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import approvals, definitions, planning
+from bot.campaigns import approvals, content_review, definitions, planning
 from bot.campaigns import status as statuses
 from bot.campaigns.budget import allowance
 from bot.campaigns.definitions import Campaign
@@ -42,12 +42,13 @@ def submit(
     """Hand a campaign in. Nothing of it becomes due before somebody else has approved it.
 
     Raises:
-        Refused: it has finished, or is put away.
+        Refused: it has finished, is put away, or its content has an error that no lead let go.
         Invalid: the account cannot send it.
     """
     if campaign.status in ("finished", "archived"):
         statuses.check_campaign(campaign.status, "scheduled")
     definitions.check_sendable(session, account, campaign)
+    content_review.check(session, campaign)
     session.execute(
         sa.update(campaigns)
         .where(campaigns.c.id == campaign.id)
