@@ -35,10 +35,7 @@ RESTORE_LIMIT = 100  # messages at a time
 
 LOOK_SECONDS = 0.3  # how long a job that became due waits until it is announced
 WINDOW = 200  # jobs announced at a time, so that a long queue of jobs is no long queue of messages
-FIRST_REPEAT, LONGEST_REPEAT = (
-    10.0,
-    300.0,
-)  # seconds until a job nobody took is announced again; doubles
+FIRST_REPEAT, LONGEST_REPEAT = 3.0, 300.0  # seconds until a job nobody took is told again; doubles
 # what nobody took for so long, workers take without being told: Redis or every scheduler is away
 LATE = timedelta(seconds=15)
 
