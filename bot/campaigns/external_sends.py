@@ -1,6 +1,6 @@
 """Mass sends that were not ours: the opening balance, what an operator states, what nobody explained yet.
 
-A send to all is written down at once and charged to those who were there in short steps (``catch_up``).
+Each is written down at once, with its people where they were named, and charged in short steps (``catch_up``).
 """
 
 from collections import Counter
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from pyroaring import BitMap
 from sqlalchemy.engine import Engine
 
 from bot import db
@@ -85,18 +86,18 @@ def opening(
             by=by,
         )
     if open_ids:
-        _charge_list(session, account_id, open_ids, month)
-        _add_external(
-            session,
-            account_id,
-            source="opening",
-            audience="listed",
-            times=1,
-            month=month,
-            now=now,
-            by=by,
-            total=len(open_ids),
-        )
+        for times, people in _by_times(session, account_id, open_ids).items():
+            _add_external(
+                session,
+                account_id,
+                source="opening",
+                audience="listed",
+                times=times,
+                month=month,
+                now=now,
+                by=by,
+                people=people,
+            )
     session.execute(
         sa.update(accounts)
         .where(accounts.c.id == account_id, accounts.c.opening_stated_at.is_(None))
@@ -115,11 +116,13 @@ def state_external(
     at: datetime | None = None,
     members: sa.ColumnElement[bool] | None = None,
     open_ids: Sequence[str] | None = None,
+    said: str | None = None,
 ) -> None:
     """Say to whom a mass send made elsewhere went: all, tag (``members``: a clause), listed or none.
 
     With ``msg_id`` it explains a finish event we could not place; without, it records one more send.
-    ``at`` is when it was sent. Explaining the last unknown one unblocks mass.
+    ``at`` is when it was sent, ``said`` the name of the tag or segment. Explaining the last unknown one
+    unblocks mass; ``catch_up`` charges it.
 
     Raises:
         Refused: unknown audience, a send that is explained already, or OpenIDs we do not know.
@@ -130,6 +133,9 @@ def state_external(
         raise Refused("say who is meant: the tag, or the list of OpenIDs")
     ledger.in_turn(session, account_id)
     moment = at or now
+    if moment > now:
+        raise Refused("a send that was made lies in the past")
+    total, sent = None, None
     if msg_id is not None:
         row = session.execute(
             sa.select(external_mass_sends).where(
@@ -141,33 +147,38 @@ def state_external(
             raise Refused(f"no unexplained mass send has the MsgID {msg_id}")
         if row.audience != "unknown":
             raise Refused(f"the mass send {msg_id} is explained already: {row.audience}")
-        moment = row.at
+        moment, total, sent = row.at, row.total, row.sent
         session.execute(sa.delete(external_mass_sends).where(external_mass_sends.c.id == row.id))
-    month = month_of(moment)
+    given: dict[int, BitMap | None] = {1: None}
     if audience == "tag" and members is not None:
-        ledger.charge(session, account_id, members, month, 1)
-    if open_ids:
-        _charge_list(session, account_id, open_ids, month)
-    _add_external(
-        session,
-        account_id,
-        source="operator",
-        audience=audience,
-        times=1,
-        month=month,
-        now=now,
-        by=by,
-        msg_id=msg_id,
-        at=moment,
-        total=len(open_ids) if open_ids else None,
-    )
+        given = {1: _members(session, account_id, members)}
+    if audience == "listed" and open_ids:
+        given = dict(_by_times(session, account_id, open_ids))
+    for number, (times, people) in enumerate(given.items()):
+        _add_external(
+            session,
+            account_id,
+            source="operator",
+            audience=audience,
+            times=times,
+            month=month_of(moment),
+            now=now,
+            by=by,
+            # a list with repeated OpenIDs is several rows; the event's number stands on the first
+            msg_id=msg_id if number == 0 else None,
+            at=moment,
+            people=people,
+            total=total,
+            sent=sent,
+            said=said,
+        )
 
 
 def catch_up(engine: Engine, account_id: int, now: datetime) -> None:
-    """Charge this month's sends to all to everybody who was there, a few hundred a transaction.
+    """Charge sends from elsewhere to whom they went, a few hundred a transaction.
 
-    Also to those we learnt of later: a sync may find them long after the send was stated. Planning
-    calls this first.
+    This month's sends to all also to those we learnt of later: a sync may find them long after the send was
+    stated. Planning calls this first.
     """
     with db.reading(engine) as session:
         more = bool(_not_covered(session, account_id, now))
@@ -182,7 +193,7 @@ def catch_up_all(engine: Engine, now: datetime) -> None:
         known = session.execute(
             sa.select(external_mass_sends.c.account_id)
             .distinct()
-            .where(external_mass_sends.c.audience == "all")
+            .where(sa.or_(external_mass_sends.c.audience == "all", _NAMED_AND_OPEN))
         ).scalars()
         account_ids = list(known)
     for account_id in account_ids:
@@ -196,6 +207,8 @@ def charge_some(session: Session, account_id: int, now: datetime) -> bool:
     if not sends:
         return False
     send = sends[0]
+    if send.people is not None:
+        return _charge_named(session, account_id, send)
     pieces = (
         sa.select(followers.c.id)
         .where(followers.c.account_id == account_id, followers.c.id > send.covered_to)
@@ -206,7 +219,7 @@ def charge_some(session: Session, account_id: int, now: datetime) -> bool:
     ledger.charge(
         session,
         account_id,
-        sa.and_(among(followers.c.id, ids), _present(send.at)),
+        sa.and_(among(followers.c.id, ids), present(send.at)),
         send.month,
         send.times,
     )
@@ -218,8 +231,28 @@ def charge_some(session: Session, account_id: int, now: datetime) -> bool:
     return True
 
 
+def _charge_named(session: Session, account_id: int, send: Any) -> bool:
+    """The next few hundred of a send whose people are known one by one."""
+    people = BitMap.deserialize(send.people)
+    begin = people.rank(send.covered_to)
+    ids = list(people[begin : begin + ROWS])
+    ledger.charge(session, account_id, among(followers.c.id, ids), send.month, send.times)
+    session.execute(
+        sa.update(external_mass_sends)
+        .where(external_mass_sends.c.id == send.id)
+        .values(covered_to=ids[-1] if begin + ROWS < len(people) else None)
+    )
+    return True
+
+
+# people were named and not all are charged; covered_to is null once they are
+_NAMED_AND_OPEN = sa.and_(
+    external_mass_sends.c.people.is_not(None), external_mass_sends.c.covered_to.is_not(None)
+)
+
+
 def _not_covered(session: Session, account_id: int, now: datetime) -> list[Any]:
-    """Sends to all, of this month or just stated, of which followers behind ``covered_to`` may not be charged yet."""
+    """Sends of which followers behind ``covered_to`` may not be charged yet; to all: of this month, or just stated."""
     beyond = sa.exists().where(
         followers.c.account_id == account_id, followers.c.id > external_mass_sends.c.covered_to
     )
@@ -228,14 +261,19 @@ def _not_covered(session: Session, account_id: int, now: datetime) -> list[Any]:
             sa.select(external_mass_sends)
             .where(
                 external_mass_sends.c.account_id == account_id,
-                external_mass_sends.c.audience == "all",
-                external_mass_sends.c.times > 0,
                 sa.or_(
-                    external_mass_sends.c.month == month_of(now),
-                    # stated in the last minutes of its month, or of a month before
-                    external_mass_sends.c.stated_at > now - STATED_LATELY,
+                    sa.and_(
+                        external_mass_sends.c.audience == "all",
+                        external_mass_sends.c.times > 0,
+                        sa.or_(
+                            external_mass_sends.c.month == month_of(now),
+                            # stated in the last minutes of its month, or of a month before
+                            external_mass_sends.c.stated_at > now - STATED_LATELY,
+                        ),
+                        beyond,
+                    ),
+                    _NAMED_AND_OPEN,
                 ),
-                beyond,
             )
             .order_by(external_mass_sends.c.id)
         ).all()
@@ -256,7 +294,7 @@ def unexplained(session: Session, account_id: int) -> list[str]:
     )
 
 
-def _present(at: datetime) -> sa.ColumnElement[bool]:
+def present(at: datetime) -> sa.ColumnElement[bool]:
     """Who followed at a moment, whether they left since or came back: they got what was sent to all then."""
     since_before = sa.or_(followers.c.subscribed_at.is_(None), followers.c.subscribed_at <= at)
     return sa.or_(
@@ -268,10 +306,23 @@ def _present(at: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def _charge_list(session: Session, account_id: int, open_ids: Sequence[str], month: str) -> None:
+def _members(session: Session, account_id: int, members: sa.ColumnElement[bool]) -> BitMap:
+    return BitMap(
+        session.execute(
+            sa.select(followers.c.id).where(followers.c.account_id == account_id, members)
+        ).scalars()
+    )
+
+
+def _by_times(session: Session, account_id: int, open_ids: Sequence[str]) -> dict[int, BitMap]:
+    """How often each OpenID is listed -> the rows of those who are.
+
+    Raises:
+        Refused: OpenIDs we do not know.
+    """
     times = Counter(open_ids)
-    known: dict[str, int] = {}
-    listed = sorted(times)
+    found: dict[int, BitMap] = {}
+    known, listed = 0, sorted(times)
     for start in range(0, len(listed), CHUNK):
         rows = session.execute(
             sa.select(followers.c.open_id, followers.c.id).where(
@@ -279,20 +330,15 @@ def _charge_list(session: Session, account_id: int, open_ids: Sequence[str], mon
                 followers.c.open_id.in_(listed[start : start + CHUNK]),
             )
         )
-        known |= {row.open_id: row.id for row in rows}
-    if len(known) < len(times):
+        for open_id, follower_id in rows:
+            found.setdefault(times[open_id], BitMap()).add(follower_id)
+            known += 1
+    if known < len(times):
         raise Refused(
-            f"{len(times) - len(known)} of the OpenIDs are not known here; "
+            f"{len(times) - known} of the OpenIDs are not known here; "
             "run `qunfen followers sync` first"
         )
-    grouped: dict[int, list[int]] = {}
-    for open_id, count in times.items():
-        grouped.setdefault(count, []).append(known[open_id])
-    for count, ids in grouped.items():
-        for start in range(0, len(ids), CHUNK):
-            ledger.charge(
-                session, account_id, among(followers.c.id, ids[start : start + CHUNK]), month, count
-            )
+    return dict(sorted(found.items()))
 
 
 def _add_external(
@@ -307,7 +353,10 @@ def _add_external(
     by: str,
     msg_id: str | None = None,
     at: datetime | None = None,
+    people: BitMap | None = None,
     total: int | None = None,
+    sent: int | None = None,
+    said: str | None = None,
 ) -> None:
     session.execute(
         sa.insert(external_mass_sends).values(
@@ -318,7 +367,10 @@ def _add_external(
             times=times,
             month=month,
             at=at or now,
-            total=total,
+            total=len(people) if total is None and people is not None else total,
+            sent=sent,
+            people=people.serialize() if people else None,
+            said=said,
             covered_to=0,
             stated_by=by,
             stated_at=now,

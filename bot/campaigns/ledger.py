@@ -7,22 +7,26 @@ from outside our own deliveries. What may be left at all is ``budget.py``.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Engine
 
 from bot import db
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.db import Session
 from bot.prepared import Prepared
-from bot.sql import numbers
+from bot.sql import among, numbers
 from bot.tables.campaigns import deliveries, mass_ledger
 from bot.tables.followers import followers
 from bot.tables.jobs import kept
 
 RESERVED, SPENT = "reserved", "spent"
+MENDED = (
+    200  # followers a transaction of a recount: nobody waits longer for the ledger than that takes
+)
 
 _taken = mass_ledger.c.reserved + mass_ledger.c.spent
 
@@ -138,8 +142,16 @@ def carry(session: Session, account_id: int, follower_id: int, month: str, spent
         charge(session, account_id, sa.and_(followers.c.id == follower_id), month, spent)
 
 
-def check(session: Session, account_id: int, month: str) -> list[Difference]:
-    """Recount a month from deliveries and external sends; every follower whose counter differs."""
+def check(
+    session: Session, account_id: int, month: str, only: Collection[int] | None = None
+) -> list[Difference]:
+    """Recount a month from deliveries and external sends; every follower whose counter differs.
+
+    ``only``: look at these followers alone.
+    """
+    mine: list[sa.ColumnElement[bool]] = []
+    if only is not None:
+        mine = [among(deliveries.c.follower_id, only)]
     counted = (
         sa.select(
             deliveries.c.follower_id,
@@ -150,13 +162,16 @@ def check(session: Session, account_id: int, month: str) -> list[Difference]:
             deliveries.c.account_id == account_id,
             deliveries.c.month == month,
             deliveries.c.slot.is_not(None),
+            *mine,
         )
         .group_by(deliveries.c.follower_id)
         .subquery()
     )
+    if only is not None:
+        mine = [among(mass_ledger.c.follower_id, only)]
     ledger = (
         sa.select(mass_ledger)
-        .where(mass_ledger.c.account_id == account_id, mass_ledger.c.month == month)
+        .where(mass_ledger.c.account_id == account_id, mass_ledger.c.month == month, *mine)
         .subquery()
     )
     should_reserve = sa.func.coalesce(counted.c.reserved, 0)
@@ -184,10 +199,24 @@ def check(session: Session, account_id: int, month: str) -> list[Difference]:
     return found
 
 
-def recount(session: Session, account_id: int, month: str) -> int:
-    """Set every counter of a month to what deliveries and external sends say; how many were wrong."""
-    in_turn(session, account_id)
-    wrong = check(session, account_id, month)
+def recount(engine: Engine, account_id: int, month: str) -> int:
+    """Set every counter of a month to what deliveries and external sends say; how many were wrong.
+
+    A few hundred followers a transaction, each of them compared again in it: sends go on meanwhile.
+    """
+    with db.reading(engine) as session:
+        wrong = [one.follower_id for one in check(session, account_id, month)]
+    mended = 0
+    for start in range(0, len(wrong), MENDED):
+        with db.writing(engine) as session:
+            in_turn(session, account_id)
+            still = check(session, account_id, month, wrong[start : start + MENDED])
+            _mend(session, account_id, month, still)
+        mended += len(still)
+    return mended
+
+
+def _mend(session: Session, account_id: int, month: str, wrong: Sequence[Difference]) -> None:
     db.upsert(
         session,
         mass_ledger,
@@ -205,7 +234,6 @@ def recount(session: Session, account_id: int, month: str) -> int:
         ["follower_id", "month"],
         ["reserved", "spent"],
     )
-    return len(wrong)
 
 
 def histogram(session: Session, account_id: int, month: str) -> dict[int, int]:

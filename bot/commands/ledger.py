@@ -1,4 +1,4 @@
-"""ledger show, check and external: the slots of a month."""
+"""ledger show, external, check and repair: the slots of a month."""
 
 from datetime import datetime
 from pathlib import Path
@@ -96,6 +96,7 @@ def show(tool: Tool, account: str, month: str | None, as_json: bool) -> None:
         "Say to whom a mass message went that was not sent from here; its slots are charged.",
         "qunfen ledger external muyan --went-to all --msg-id 3147483650\n"
         "qunfen ledger external muyan --went-to tag --tag 活动敏感 --at 2026-11-20T10:00\n"
+        "qunfen ledger external muyan --went-to tag --segment 活动同好\n"
         "qunfen ledger external muyan --went-to listed --file openids.csv",
     ),
 )
@@ -107,6 +108,7 @@ def show(tool: Tool, account: str, month: str | None, as_json: bool) -> None:
 )
 @click.option("--at", help=t("什么时候发的，默认现在", "when it was sent; now by default"))
 @click.option("--tag", help=t("发给了哪个标签", "the tag it went to"))
+@click.option("--segment", help=t("发给了哪个人群", "the segment it went to"))
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @pass_tool
 def external(
@@ -116,13 +118,14 @@ def external(
     msg_id: str | None,
     at: str | None,
     tag: str | None,
+    segment: str | None,
     file: Path | None,
 ) -> None:
     now = tool.now()
     open_ids = listed_open_ids(file) if file is not None else None
     with tool.writing() as session:
         found = accounts.get(session, account)
-        where = {"tag": {"has": tag}}
+        where = {"tag": {"has": tag}} if tag else {"in_segment": {"name": segment}}
         external_sends.state_external(
             session,
             found.id,
@@ -131,8 +134,9 @@ def external(
             by="cli",
             msg_id=msg_id,
             at=_moment(at),
-            members=segments.clause(session, found.id, where, now) if tag else None,
+            members=segments.clause(session, found.id, where, now) if tag or segment else None,
             open_ids=open_ids,
+            said=tag or segment,
         )
         operators.audit(
             session,
@@ -140,7 +144,13 @@ def external(
             msg_id or account,
             operator="cli",
             account_id=found.id,
-            after={"went_to": went_to, "tag": tag, "listed": len(open_ids or ()), "at": at},
+            after={
+                "went_to": went_to,
+                "tag": tag,
+                "segment": segment,
+                "listed": len(open_ids or ()),
+                "at": at,
+            },
             now=now,
         )
         left = external_sends.unexplained(session, found.id)
@@ -158,7 +168,7 @@ def external(
     help=doc(
         "按触达记录重新计数；有差别时退出码为 1。",
         "Recount from deliveries; exit 1 where the ledger differs.",
-        "qunfen ledger check muyan\nqunfen ledger check muyan --repair",
+        "qunfen ledger check muyan",
     ),
 )
 @click.argument("account")
@@ -171,9 +181,7 @@ def external(
 def check(tool: Tool, account: str, month: str | None, repair: bool, as_json: bool) -> None:
     month = _month(month) or month_of(tool.now())
     if repair:
-        with tool.writing() as session:
-            fixed = ledger.recount(session, accounts.get(session, account).id, month)
-        say(t(f"改正了 {fixed} 个粉丝的计数", f"{fixed} counter(s) set right"))
+        _repair(tool, account, month)
         return
     with tool.reading() as session:
         found = ledger.check(session, accounts.get(session, account).id, month)
@@ -203,6 +211,39 @@ def check(tool: Tool, account: str, month: str | None, repair: bool, as_json: bo
         raise Failure(t(f"{len(found)} 个粉丝的计数有差别", f"{len(found)} counter(s) differ"))
     if not as_json:
         say(t(f"{month} 账本与触达记录一致", f"{month}: the ledger agrees with the deliveries"))
+
+
+@ledger_group.command(
+    "repair",
+    help=doc(
+        "把账本改成按触达记录重新计数的结果，分小段进行，不挡发送。",
+        "Set the ledger to what deliveries say, in short steps beside which sends go on.",
+        "qunfen ledger repair muyan --month 2026-11",
+    ),
+)
+@click.argument("account")
+@month_option
+@pass_tool
+def repair(tool: Tool, account: str, month: str | None) -> None:
+    _repair(tool, account, _month(month) or month_of(tool.now()))
+
+
+def _repair(tool: Tool, account: str, month: str) -> None:
+    with tool.reading() as session:
+        account_id = accounts.get(session, account).id
+    fixed = ledger.recount(tool.engine, account_id, month)
+    if fixed:
+        with tool.writing() as session:
+            operators.audit(
+                session,
+                "ledger.recount",
+                account,
+                operator="cli",
+                account_id=account_id,
+                after={"month": month, "people": fixed},
+                now=tool.now(),
+            )
+    say(t(f"改正了 {fixed} 个粉丝的计数", f"{fixed} counter(s) set right"))
 
 
 def _month(text: str | None) -> str | None:

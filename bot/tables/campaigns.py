@@ -198,6 +198,10 @@ external_mass_sends = sa.Table(
     sa.Column("sent", sa.Integer),
     # followers up to this row id are charged; those we learn of later but who followed before `at` are not yet
     sa.Column("covered_to", sa.BigInteger),
+    # of a tag, a segment or a list: whom it went to, a roaring bitmap of follower ids. All are charged when
+    # covered_to is null
+    sa.Column("people", sa.LargeBinary),
+    sa.Column("said", sa.Text),  # the name of the tag or segment
     sa.Column("stated_by", sa.Text),
     sa.Column("stated_at", UtcDateTime),
     sa.UniqueConstraint("account_id", "msg_id"),

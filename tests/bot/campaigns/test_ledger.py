@@ -93,21 +93,25 @@ def test_slots_are_spent_and_given_back(
 
 
 def test_the_recount_finds_and_mends_what_differs(
-    account: Account, people: list[int], now: datetime, session: db.Session
+    engine: sa.Engine, account: Account, people: list[int], now: datetime
 ) -> None:
-    run = make_run(session, account.id, make_campaign(session, account.id, now=now), now=now)
-    make_delivery(session, account.id, run, people[0], slot="spent", month=MONTH)
-    make_delivery(session, account.id, run, people[1], slot="reserved", month=MONTH)
-    opening(session, account.id, 1, None, now, by="Ann")
-    session.execute(sa.delete(mass_ledger).where(mass_ledger.c.follower_id == people[1]))
-    wrong = ledger.check(session, account.id, MONTH)
-    assert [(one.follower_id, one.spent, one.spent_should_be) for one in wrong] == [
-        (people[0], 1, 2),
-        (people[1], 0, 0),
-    ]
-    assert ledger.recount(session, account.id, MONTH) == 2
-    assert ledger.check(session, account.id, MONTH) == []
-    assert slots(session, people[0], MONTH) == (0, 2, 1)
+    with db.writing(engine) as session:
+        run = make_run(session, account.id, make_campaign(session, account.id, now=now), now=now)
+        make_delivery(session, account.id, run, people[0], slot="spent", month=MONTH)
+        make_delivery(session, account.id, run, people[1], slot="reserved", month=MONTH)
+        opening(session, account.id, 1, None, now, by="Ann")
+        session.execute(sa.delete(mass_ledger).where(mass_ledger.c.follower_id == people[1]))
+        wrong = ledger.check(session, account.id, MONTH)
+        assert [(one.follower_id, one.spent, one.spent_should_be) for one in wrong] == [
+            (people[0], 1, 2),
+            (people[1], 0, 0),
+        ]
+        assert ledger.check(session, account.id, MONTH, people[1:2]) == wrong[1:]
+    assert ledger.recount(engine, account.id, MONTH) == 2
+    with db.reading(engine) as session:
+        assert ledger.check(session, account.id, MONTH) == []
+        assert slots(session, people[0], MONTH) == (0, 2, 1)
+    assert ledger.recount(engine, account.id, MONTH) == 0
 
 
 @pytest.mark.slow  # threads on a real database
@@ -220,6 +224,7 @@ def test_a_send_from_elsewhere_is_explained_once(
     external_sends.state_external(
         session, account.id, "tag", now, by="Bo", msg_id="77", members=some
     )
+    charge(session, account.id, now)
     assert external_sends.unexplained(session, account.id) == []
     assert slots(session, people[0], MONTH) == (0, 1, 1)
     assert slots(session, people[2], MONTH) == (0, 0, 0)
@@ -238,11 +243,39 @@ def test_a_send_made_elsewhere_can_be_recorded_by_hand(
     external_sends.state_external(
         session, account.id, "listed", now, by="Bo", open_ids=[open_id(1)]
     )
+    charge(session, account.id, now)
     assert slots(session, people[0], MONTH) == (0, 2, 2)
     assert slots(session, people[1], MONTH) == (0, 1, 1)
     for wrong in ("tag", "listed", "everyone"):
         with pytest.raises(Refused):
             external_sends.state_external(session, account.id, wrong, now, by="Bo")
+
+
+def test_a_long_list_is_charged_in_short_steps_and_each_name_as_often_as_it_stands_there(
+    account: Account,
+    people: list[int],
+    now: datetime,
+    session: db.Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(external_sends, "ROWS", 3)
+    listed = [open_id(number) for number in range(1, 11)] + [open_id(2)]
+    external_sends.state_external(session, account.id, "listed", now, by="Bo", open_ids=listed)
+    steps = 0
+    while external_sends.charge_some(session, account.id, now):
+        steps += 1
+    assert steps == 4  # three threes of those listed once, and the one listed twice
+    assert [slots(session, person, MONTH)[1] for person in people[:11]] == [1, 2, *[1] * 8, 0]
+    assert ledger.check(session, account.id, MONTH) == []
+
+
+def test_a_send_that_was_made_lies_in_the_past(
+    account: Account, people: list[int], now: datetime, session: db.Session
+) -> None:
+    with pytest.raises(Refused, match="in the past"):
+        external_sends.state_external(
+            session, account.id, "all", now, by="Bo", at=now + timedelta(hours=1)
+        )
 
 
 def test_an_erased_follower_who_comes_back_keeps_the_charged_slots(
