@@ -247,21 +247,27 @@ def _collect_personal(session: Session, now: datetime) -> int:
     if sent:
         _planned_to(session, among(deliveries.c.id, sent), {"status": "sent", "at": now})
         batch_results.record_sent(session, among(deliveries.c.id, sent), now)
+    others: dict[tuple[tuple[str, Any], ...], list[int]] = {}  # what becomes of them -> deliveries
     for row in rows:
         if row.status == "sent":
             continue
-        this = deliveries.c.id == row.purpose_id
-        if row.status in ("expired", "cancelled"):
-            _planned_to(session, this, {"status": "skipped", "reason": row.status, "at": now})
-        elif row.status == "unknown":
-            _planned_to(session, this, {"status": "unknown", "at": now})
-        elif row.error == outbox.LEFT:
-            _planned_to(session, this, {"status": "skipped", "reason": "left", "at": now})
-        else:
-            _planned_to(session, this, {"status": "failed", "errcode": row.errcode, "at": now})
-            if row.errcode in WINDOW_CLOSED and row.follower_id is not None:
-                followers.close_windows(session, row.follower_id, row.first_try_at or now)
+        others.setdefault(_came_to(row), []).append(row.purpose_id)
+        if row.status == "failed" and row.errcode in WINDOW_CLOSED and row.follower_id is not None:
+            followers.close_windows(session, row.follower_id, row.first_try_at or now)
+    for values, ids in others.items():
+        _planned_to(session, among(deliveries.c.id, ids), {**dict(values), "at": now})
     return len(rows)
+
+
+def _came_to(row: Any) -> tuple[tuple[str, Any], ...]:
+    """What a message that was not sent means for its delivery."""
+    if row.status in ("expired", "cancelled"):
+        return (("status", "skipped"), ("reason", row.status))
+    if row.status == "unknown":
+        return (("status", "unknown"),)
+    if row.error == outbox.LEFT:
+        return (("status", "skipped"), ("reason", "left"))
+    return (("status", "failed"), ("errcode", row.errcode))
 
 
 def _store_outcome(session: Session, row: Any, now: datetime) -> None:
