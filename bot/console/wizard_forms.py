@@ -15,7 +15,7 @@ from bot.clock import local, parse_moment
 from bot.console import forms
 from bot.console.form_reading import Form
 from bot.console.forms import Field, Names
-from bot.content import Content
+from bot.content import Message
 from bot.params import Params
 from bot.registry import members
 
@@ -31,7 +31,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 class Said(Params):
     """A content on its own, so that the same fields draw it everywhere."""
 
-    content: Content
+    content: Message
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ def _read_channels(form: Form, found: Json, now: datetime) -> None:
     contents = {}
     for name in found["channels"]:
         if form.get(f"own.{name}") or not default_kinds(name):
-            contents[name] = _read_content(form, f"contents.{name}")
+            # one that is just to be written begins as a copy: an empty one would be dropped again
+            copied = main if default_kinds(name) else {}
+            contents[name] = _read_content(form, f"contents.{name}") or copied
     found["contents"] = contents
 
 

@@ -3,6 +3,7 @@
 Slow: a browser, 20,000 followers, and five days of some 5,000 messages, pushes and clicks.
 """
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from werkzeug.serving import make_server
 from bot import db, operators
 from bot.clock import local
 from bot.demo import load, write
+from bot.demo.campaigns import NOTICE
 from tests import factories
 from tests.browser.conftest import free_ports
 from tests.scenarios.demo_world import FIRST_WAVE, MORNING, DemoWorld, world
@@ -146,17 +148,19 @@ def _channels(page: Any) -> None:
         page.get_by_label("新链接的名字").fill(name)
         page.get_by_label("新链接的地址").fill(url)
     page.get_by_role("button", name="更新下面的内容").click()
+    _order(page)
+    page.locator("[name='content.content.text']").fill("微博留言，请你喝奶茶：{link:go}")
     # 客服 says something of its own, so that only 群发 is tested
     page.locator("[name='own.customer_service']").check()
     page.get_by_role("button", name="更新下面的内容").click()
+    page.locator("[name='contents.customer_service.content.text']").wait_for()
+    notice = "contents.subscription.content.notice"
+    page.locator(f"[name='{notice}.template']").fill(write.TEMPLATE)
+    page.locator(f"[name='{notice}.data']").fill(json.dumps(NOTICE["data"], ensure_ascii=False))
+    page.locator(f"[name='{notice}.url']").fill("{link:go}")
     page.get_by_role("button", name="加一个 B 版本").click()
-    _order(page)
+    page.locator("[name='variant.1.content.content.text']").wait_for()
     page.locator("[name='content.content.text']").fill("8 元奈雪券直接领：{link:go}")
-    page.locator("[name='variant.1.content.content.text']").fill("微博留言，请你喝奶茶：{link:go}")
-    page.locator("[name='contents.customer_service.content.text']").fill(
-        "微博留言，请你喝奶茶：{link:go}"
-    )
-    page.locator("[name='contents.subscription.content.notice.template']").fill(write.TEMPLATE)
     page.get_by_role("button", name="更新下面的内容").click()
 
 
