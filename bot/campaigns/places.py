@@ -4,9 +4,11 @@ Variants and staggered parts are stable splits (``experiment.py``), so a person 
 often it is planned. What a winner or a bandit decides later is left open: the variant is None.
 """
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,6 +25,18 @@ from bot.tables.campaigns import deliveries
 Place = tuple[
     str | None, str | None, str | None, str | None, int
 ]  # channel reason group variant wave
+SPREAD, SPREAD_OVER = 7919, 10007  # two primes: ids that follow each other fall far apart
+
+
+class Cell(NamedTuple):
+    """People of a run that are sent to together."""
+
+    channel: str
+    group: str | None
+    variant: str | None
+    wave: int
+
+
 Placing = Callable[[Candidate, Choice], Place]
 
 
@@ -76,82 +90,109 @@ def waves_of(campaign: Campaign, first: datetime) -> list[dict[str, Any]] | None
     return found
 
 
-def canary(session: Session, run_id: int, plan: Plan) -> list[int]:
+def cells(session: Session, run_id: int) -> Counter[Cell]:
+    """How many people of a run that was just planned stand in each place; answered from an index alone."""
+    rows = session.execute(
+        sa.select(
+            deliveries.c.channel, deliveries.c.group, deliveries.c.variant, deliveries.c.wave,
+            sa.func.count(),
+        )
+        .where(*_waiting(run_id))
+        .group_by(
+            deliveries.c.wave, deliveries.c.channel, deliveries.c.group, deliveries.c.variant
+        )
+    )  # fmt: skip
+    return Counter({Cell(*row[:-1]): row[-1] for row in rows})
+
+
+def canary(session: Session, run_id: int, plan: Plan, people: Counter[Cell]) -> dict[int, Cell]:
     """Deliveries of the first wave: a small, scattered part of each channel; small runs have one wave only.
 
     Of every group and variant its part, and never one alone: a call of mass messages takes two, and none mixes
-    them. Who waits for a winner or an hour is not among them.
+    them. Who waits for a winner or an hour is not among them. ``people``: who stands where.
     """
     tested = plan.campaign.experiment if plan.number == 1 else None
     waiting = plan.campaign.experiment_channels() if tested else ()
     of_hour = tested is not None and tested["of"] == "hour"
     bandit = tested is not None and tested.get("bandit")
-    cells: dict[str, list[Any]] = {}
-    for row in session.execute(
-        sa.select(
-            deliveries.c.channel,
-            deliveries.c.group,
-            deliveries.c.variant,
-            sa.func.count().label("n"),
-        )
-        .where(deliveries.c.run_id == run_id, deliveries.c.status == "planned")
-        .group_by(deliveries.c.channel, deliveries.c.group, deliveries.c.variant)
-    ):
-        if row.channel in waiting and (of_hour or (row.variant is None and not bandit)):
+    parts: Counter[tuple[str, str | None, str | None]] = Counter()
+    for cell, count in people.items():
+        if cell.channel in waiting and (of_hour or (cell.variant is None and not bandit)):
             continue
-        cells.setdefault(row.channel, []).append(row)
-    found: list[int] = []
-    for channel, parts in cells.items():
-        people = sum(part.n for part in parts)
-        size = canary_size(people)
-        for part in parts if size else ():
-            share = round(size * part.n / people)
-            if share < SMALLEST_BATCH or part.n - share < SMALLEST_BATCH:
-                continue
-            # by a multiplied id rather than by age: the oldest followers are not like the others
-            chosen = (
-                sa.select(deliveries.c.id)
-                .where(
-                    deliveries.c.run_id == run_id,
-                    deliveries.c.status == "planned",
-                    deliveries.c.channel == channel,
-                    deliveries.c.group.is_not_distinct_from(part.group),
-                    deliveries.c.variant.is_not_distinct_from(part.variant),
-                )
-                .order_by((deliveries.c.follower_id * 7919) % 10007, deliveries.c.follower_id)
-                .limit(share)
-            )
-            found += session.execute(chosen).scalars()
-    return found
-
-
-def lonely(session: Session, run_id: int, plan: Plan) -> dict[int, int]:
-    """Mass deliveries that would stand alone in their part, with the wave in which they have company."""
-    if not plan.campaign.pace or plan.number > 1:
+        parts[cell.channel, cell.group, cell.variant] += count
+    channels: Counter[str] = Counter()
+    for (channel, _group, _variant), count in parts.items():
+        channels[channel] += count
+    wanted: dict[tuple[str, str | None, str | None], int] = {}
+    for part, count in parts.items():
+        share = round(canary_size(channels[part[0]]) * count / channels[part[0]])
+        if share >= SMALLEST_BATCH and count - share >= SMALLEST_BATCH:
+            wanted[part] = share
+    if not wanted:
         return {}
+    # by a multiplied id rather than by age: the oldest followers are not like the others. Of each part three
+    # times as many as needed are looked at, so that the order of a million is not asked for.
+    scattered = (deliveries.c.follower_id * SPREAD) % SPREAD_OVER
+    most = max(share / parts[part] for part, share in wanted.items())
     rows = session.execute(
         sa.select(
-            deliveries.c.group,
-            deliveries.c.variant,
+            deliveries.c.id, deliveries.c.channel, deliveries.c.group, deliveries.c.variant,
             deliveries.c.wave,
-            sa.func.count().label("n"),
-            sa.func.min(deliveries.c.id).label("delivery_id"),
         )
-        .where(
-            deliveries.c.run_id == run_id,
-            deliveries.c.status == "planned",
-            deliveries.c.channel == MASS,
-        )
-        .group_by(deliveries.c.group, deliveries.c.variant, deliveries.c.wave)
-        .order_by(deliveries.c.wave)
-    ).all()
-    found: dict[int, int] = {}
-    for alone in [row for row in rows if row.n == 1]:
-        same = [row for row in rows if (row.group, row.variant) == (alone.group, alone.variant)]
-        largest = max(same, key=lambda row: int(row.n))
-        if largest is not alone and largest.wave != alone.wave:
-            found[alone.delivery_id] = largest.wave
+        .where(*_waiting(run_id), scattered < math.ceil(SPREAD_OVER * min(1.0, 3 * most)))
+        .order_by(scattered, deliveries.c.follower_id)
+    )  # fmt: skip
+    found: dict[int, Cell] = {}
+    for delivery_id, *stands in rows:
+        cell = Cell(*stands)
+        part = (cell.channel, cell.group, cell.variant)
+        if wanted.get(part, 0) > 0:
+            wanted[part] -= 1
+            found[delivery_id] = cell
     return found
+
+
+def lonely(
+    session: Session, run_id: int, plan: Plan, people: Counter[Cell], first: Mapping[int, Cell]
+) -> dict[int, int]:
+    """Mass deliveries that would stand alone in their part, with the wave in which they have company.
+
+    ``first``: who goes before all others and stands there no more.
+    """
+    if not plan.campaign.pace or plan.number > 1:
+        return {}
+    left = people - Counter(first.values())
+    found: dict[int, int] = {}
+    for alone in [cell for cell, count in left.items() if count == 1 and cell.channel == MASS]:
+        same = {
+            cell.wave: count
+            for cell, count in left.items()
+            if cell._replace(wave=0) == alone._replace(wave=0) and cell != alone
+        }
+        if not same:
+            continue
+        delivery_id = session.execute(
+            sa.select(sa.func.min(deliveries.c.id)).where(
+                *_waiting(run_id),
+                deliveries.c.wave == alone.wave,
+                deliveries.c.channel == alone.channel,
+                deliveries.c.group.is_not_distinct_from(alone.group),
+                deliveries.c.variant.is_not_distinct_from(alone.variant),
+                deliveries.c.id.not_in(
+                    [one for one, cell in first.items() if cell == alone] or [0]
+                ),
+            )
+        ).scalar_one()
+        found[delivery_id] = max(same, key=lambda wave: (same[wave], -wave))
+    return found
+
+
+def _waiting(run_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        deliveries.c.run_id == run_id,
+        deliveries.c.status == "planned",
+        deliveries.c.queued_at.is_(None),
+    )
 
 
 def _variants(plan: Plan) -> Callable[[Candidate, str], str | None] | None:

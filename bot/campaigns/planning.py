@@ -266,9 +266,10 @@ def _plan_pages(
                 return written is None or written.result()
     reached = page[-1].follower_id if page else reached
     with db.reading(engine) as session:
-        totals = _totals(session, run.id)
-        first_wave = [] if plan.one_call else places.canary(session, run.id, plan)
-        moved = places.lonely(session, run.id, plan)
+        people = places.cells(session, run.id)
+        first_wave = {} if plan.one_call else places.canary(session, run.id, plan, people)
+        moved = places.lonely(session, run.id, plan, people, first_wave)
+    slots = sum(count for cell, count in people.items() if cell.channel == MASS and plan.by_slots)
     with db.writing(engine) as session:
         if not _move_cursor(session, run.id, reached, run.last_follower_id):
             return False
@@ -279,6 +280,7 @@ def _plan_pages(
             session.execute(
                 sa.update(deliveries).where(deliveries.c.id == delivery_id).values(wave=wave)
             )
+        totals = (people.total(), slots)
         _finish_planning(session, run, account, campaign, totals, now)
     return False
 
