@@ -1,8 +1,11 @@
 """接口额度: how far each API's calls of the day are used, what is held back and why, and when they run out."""
 
-from flask import Response, render_template, request
+from typing import Any
+
+from flask import render_template, request
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
+from werkzeug.wrappers import Response
 
 from bot import db, governor, quotas
 from bot.allowances import CAMPAIGN, LATER, REPLY, SYNC
@@ -80,7 +83,7 @@ def quotas_list(here: Here) -> str | Response:
 
 
 @page("/quotas/ask", "quotas.read", methods=("POST",))
-def quotas_ask(here: Here) -> Response:
+def quotas_ask(here: Here) -> Any:
     """Ask the platform for its own figures, by a job."""
     with db.writing(here.rt.engine) as session:
         governor.ask_platform(session, here.account.id, here.now)
@@ -120,10 +123,10 @@ def _forecast(one: Quota) -> str:
     if one.limit is None:
         return ""
     if one.left == 0:
-        return _("今日已用完，0 点恢复")
+        return str(_("今日已用完，0 点恢复"))
     if one.runs_out_at is None:
-        return _("今日够用")
-    return _("%(time)s 用完", time=f"{local(one.runs_out_at):%H:%M}")
+        return str(_("今日够用"))
+    return str(_("%(time)s 用完", time=f"{local(one.runs_out_at):%H:%M}"))
 
 
 def _why(one: Quota) -> str:
@@ -131,11 +134,13 @@ def _why(one: Quota) -> str:
     if one.pause is not None:
         until = f"{local(one.pause.until):%m-%d %H:%M}"
         if one.pause.why == "day":
-            return _("平台说今日次数已用完，%(until)s 前不再调用", until=until)
-        return _("平台说调用太频繁，%(until)s 前不再调用", until=until)
+            return str(_("平台说今日次数已用完，%(until)s 前不再调用", until=until))
+        return str(_("平台说调用太频繁，%(until)s 前不再调用", until=until))
     if one.held_back:
         held = "、".join(str(PRIORITIES[name]) for name in one.held_back)
-        return _("%(held)s暂缓：剩下的 %(kept)s 次留给回复", held=held, kept=f"{one.left or 0:,}")
+        return str(
+            _("%(held)s暂缓：剩下的 %(kept)s 次留给回复", held=held, kept=f"{one.left or 0:,}")
+        )
     if one.late:
-        return _("有 %(count)s 条今天发不完，会等到明天", count=f"{one.late:,}")
+        return str(_("有 %(count)s 条今天发不完，会等到明天", count=f"{one.late:,}"))
     return ""

@@ -254,7 +254,7 @@ class _Curl:
         if not self.under_way:
             return []
         self._multi.perform()
-        found = []
+        found: list[tuple[Any, WeChatError | None]] = []
         while True:
             left, good, bad = self._multi.info_read()
             found += [(handle, None) for handle in good]

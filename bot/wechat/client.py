@@ -164,7 +164,8 @@ class WeChat(WeChatClient):  # type: ignore[misc]
         """(proxy or nothing, file with trusted certificates or whether to verify), from the environment."""
         found = self._http.merge_environment_settings(self.api_base, {}, None, None, None)
         proxy = select_proxy(self.api_base, found["proxies"])
-        return proxy or "", found["verify"]
+        trusted = found["verify"]
+        return proxy or "", True if trusted is None else trusted
 
     def token_after(self, failed: str | None) -> str:
         """The token in force; after the platform refused one, another.
