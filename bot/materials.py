@@ -181,6 +181,19 @@ def article_used_by(session: Session, account_id: int, article_id: int, title: s
     return list(_in_contents(session, account_id, holds))
 
 
+def check_free(session: Session, account_id: int, article_id: int, title: str) -> None:
+    """Nobody changes an article that a scheduled campaign names: who approved it approved what it says.
+
+    Raises:
+        Refused: one does.
+    """
+    for use in article_used_by(session, account_id, article_id, title):
+        if use.thing == "campaign" and use.live:
+            raise Refused(
+                f"the campaign '{use.name}' is scheduled with this article: stop it first"
+            )
+
+
 def _in_contents(session: Session, account_id: int, holds: Callable[[Any], bool]) -> Iterator[Use]:
     columns = [campaigns.c[part] for part in _PARTS]
     for row in session.execute(

@@ -150,12 +150,7 @@ def article_save(here: Here, article_id: int) -> Answer | tuple[str, int]:
         before = _found(session, here, article_id)
     try:
         with db.writing(here.rt.engine) as session:
-            uses = materials.article_used_by(session, here.account.id, article_id, before.title)
-            waiting = [use for use in uses if use.thing == "campaign" and use.live]
-            if waiting:
-                raise Refused(
-                    f"the campaign '{waiting[0].name}' is scheduled with this article: stop it first"
-                )
+            materials.check_free(session, here.account.id, article_id, before.title)
             version = whole(request.form.get("version", "")) or 0
             after = articles.change(
                 session, here.account.id, article_id, _document(given), version, here.now
