@@ -159,7 +159,8 @@ def test_who_leaves_between_planning_and_sending_is_skipped_and_keeps_the_slot(
 
 def test_a_run_is_paused_resumed_and_cancelled_between_its_waves(world: World) -> None:
     world.connect(mass_seconds=300)  # the first small wave has its result after five minutes
-    world.apply(**PARTS)
+    # the guard would cut the rest into further parts: test_guard.py
+    world.apply(**PARTS, limits={"guard": False})
     world.crowd(600)
     world.apply(
         campaigns=[campaign("分批", "2026-11-02 12:00"), campaign("再来", "2026-11-02 13:00")]
@@ -225,7 +226,7 @@ def test_a_send_to_everybody_needs_two_operators(brand: World) -> None:
 def test_above_the_limit_of_the_account_a_second_operator_approves(brand: World) -> None:
     for name in ("Ann", "Bo"):
         brand.ok("operator", "add", name, "--role", "lead")
-    brand.apply(limits={"approve_above": 5})
+    brand.apply(limits={"approve_above": 5, "all_send_hold": "1s"})
     for number in range(1, 9):
         brand.say(number, "活动")
     wanted = campaign("八个人", "2026-11-02 12:00", approved_for=None, segment="爱互动的")

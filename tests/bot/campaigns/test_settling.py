@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from bot import db
-from bot.campaigns import external_sends, settling
+from bot.campaigns import external_sends, ledger, settling
 from bot.errors import WeChatError
 from bot.tables.campaigns import campaigns, external_mass_sends
 from bot.tables.events import events
-from bot.tables.followers import reply_windows
+from bot.tables.followers import followers, reply_windows
 from tests.bot.campaigns.conftest import Play
 from tests.bot.campaigns.makers import open_window, slots
 
@@ -240,3 +240,30 @@ def test_four_campaigns_in_a_month_and_no_fifth(play: Play) -> None:
     fifth = play.planned(name="fifth")
     assert play.sums(fifth) == {"skipped:no_slot": 20}
     assert first_slots(play) == (0, 4, 0)
+
+
+def test_a_batch_called_failed_that_went_out_after_all_is_charged_again(play: Play) -> None:
+    run_id = play.planned()
+    play.send()
+    play.answer()
+    play.collect()
+    play.later(minutes=46)
+    # mass/get says SEND_FAIL, and the slots go back
+    (batch,) = play.batches()
+    play.write(lambda session: settling._store_answer(session, batch, "SEND_FAIL", play.now))
+    play.collect()
+    assert play.sums(run_id) == {"failed": 20}
+    # one of them spends it on something else meanwhile, up to the fourth
+    play.write(
+        lambda session: ledger.charge(
+            session, play.account_id, followers.c.id == play.people[0], "2025-03", 4
+        )
+    )
+    assert play.finished_event(batch.msg_id, 19)
+    play.collect()
+    assert play.sums(run_id) == {"sent": 20}
+    with db.reading(play.engine) as session:
+        assert slots(session, play.people[1], "2025-03") == (0, 1, 0)
+        assert slots(session, play.people[0], "2025-03") == (0, 4, 4)
+    (batch,) = play.batches()
+    assert (batch.status, batch.shortfall) == ("finished", 1)
