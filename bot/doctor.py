@@ -14,7 +14,7 @@ from bot.campaigns import definitions, external_sends
 from bot.config import Config, sqlite_path
 from bot.db import Session
 from bot.errors import Refused
-from bot.health import LAST_TICK, TICK_SECONDS
+from bot.health import LAST_TICK, TICK_SECONDS, jobs_late
 from bot.runtime import CLOCK_OFFSET
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, campaigns
@@ -128,7 +128,16 @@ def _work(session: Session, now: datetime) -> list[Finding]:
                 "the scheduler is not running, due campaigns will not start: qunfen run, or qunfen scheduler",
             )
         )
-    elif age < -CLOCK_SKEW.total_seconds():
+    elif (late := jobs_late(session, now)) is not None:
+        found.append(
+            Finding(
+                "wrong",
+                "workers",
+                f"有任务晚了 {late} 秒没人执行，消息也不会发出：qunfen run 或 qunfen worker",
+                f"a job is {late} s late, and no message leaves: qunfen run, or qunfen worker",
+            )
+        )
+    if age is not None and age < -CLOCK_SKEW.total_seconds():
         found.append(
             Finding(
                 "wrong",

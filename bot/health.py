@@ -1,5 +1,6 @@
 """``/healthz`` alive, ``/readyz`` able to work, ``/metrics`` in Prometheus text."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from bot.tables.outbox import outbox
 
 blueprint = Blueprint("health", __name__)
 LAST_TICK = "scheduler:last_tick"
-TICK_SECONDS = 120  # a scheduler silent for longer than this is reported
+TICK_SECONDS = 120  # a scheduler silent for longer than this is reported, and a job that waits so long for a worker
 
 
 @blueprint.get("/healthz")
@@ -27,7 +28,7 @@ def healthz() -> Response:
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
-    """Database, broker, last tick and rulebooks in order; 503 and the list of what is not."""
+    """Database, broker, last tick, workers and rulebooks in order; 503 and the list of what is not."""
     checks = checked(runtime())
     ready = all(check["ok"] for check in checks.values())
     return jsonify(ready=ready, checks=checks), 200 if ready else 503
@@ -39,12 +40,16 @@ def checked(rt: Runtime) -> dict[str, dict[str, Any]]:
     try:
         with db.reading(rt.engine) as session:
             last = session.execute(sa.select(kept.c.value).where(kept.c.key == LAST_TICK)).scalar()
+            late = jobs_late(session, rt.clock())
         checks["database"] = {"ok": True}
         age = rt.clock().timestamp() - float(last) if last else None
         silent = age is None or age > TICK_SECONDS
         checks["scheduler"] = {"ok": not silent, "seconds_since_tick": age and round(age, 1)}
         if silent:
             checks["scheduler"]["detail"] = "no tick: is `qunfen scheduler` running?"
+        checks["workers"] = {"ok": late is None}
+        if late is not None:
+            checks["workers"]["detail"] = f"a job is {late} s late: is `qunfen worker` running?"
     except (DBAPIError, TimeoutError) as problem:
         checks["database"] = {"ok": False, "detail": type(problem).__name__}
     if isinstance(rt.store, RedisStore):
@@ -58,6 +63,16 @@ def checked(rt: Runtime) -> dict[str, dict[str, Any]]:
     if broken:
         checks["rulebooks"]["detail"] = "; ".join(broken.values())
     return checks
+
+
+def jobs_late(session: db.Session, now: datetime) -> int | None:
+    """For how many seconds a job has been due that no worker took; None where it is less than TICK_SECONDS."""
+    since = session.execute(
+        sa.select(sa.func.min(jobs.c.run_at)).where(
+            jobs.c.state == "waiting", jobs.c.run_at <= now - timedelta(seconds=TICK_SECONDS)
+        )
+    ).scalar()
+    return None if since is None else round((now - since).total_seconds())
 
 
 @blueprint.get("/metrics")

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from bot import db, rulebook
+from bot import db, jobs, rulebook
 from bot.accounts import Account
 from bot.app import create_app
 from bot.health import LAST_TICK, TICK_SECONDS
@@ -54,6 +54,21 @@ def test_not_ready_while_the_scheduler_is_silent(
     assert not told["checks"]["scheduler"]["ok"]
     assert "qunfen scheduler" in told["checks"]["scheduler"]["detail"]
     assert told["checks"]["database"]["ok"]
+
+
+def test_not_ready_while_nobody_runs_jobs(
+    client: FlaskClient, rt: Runtime, engine: sa.Engine, now: datetime
+) -> None:
+    tick(rt, now)
+    with db.writing(engine) as session:
+        fresh, old = (now - timedelta(seconds=TICK_SECONDS + more) for more in (-1, 30))
+        jobs.enqueue(session, "start", {}, now=now, run_at=fresh)
+    assert ready(client)[0] == 200
+    with db.writing(engine) as session:
+        jobs.enqueue(session, "start", {}, now=now, run_at=old)
+    status, told = ready(client)
+    assert status == 503
+    assert told["checks"]["workers"]["detail"] == "a job is 150 s late: is `qunfen worker` running?"
 
 
 def test_a_rulebook_that_does_not_load_is_told_until_one_does(
