@@ -237,3 +237,15 @@ def test_killed_while_the_rest_gets_its_variant_it_goes_on(
     assert run_row(brand, run_id).winner == "B"
     assert len(brand.rows(sa.select(followers.c.id))) == 300
     brand.check_ledger()
+
+
+def test_the_report_by_variant_says_how_sure_the_rates_are(brand: World) -> None:
+    begin(brand, 100, experiment={key: value for key, value in A_B.items() if key != "test_share"})
+    hits = {name: click(brand, name, share) for name, share in (("A", 0.2), ("B", 0.4))}
+    rows = {
+        row["part"]: row for row in brand.told("report", "campaign", "muyan", "--set", "by=variant")
+    }
+    for name, people in variants(brand).items():
+        row = rows[str(name)]
+        assert (row["delivered"], row["hits"]) == (people, hits[str(name)])
+        assert row["low"] < row["rate"] < row["high"]
