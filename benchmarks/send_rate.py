@@ -6,8 +6,8 @@ cores the platform, the client and the database share them.
 
     python -m benchmarks.send_rate [--messages 6000] [--rounds 3] [--short] [--database postgresql+psycopg://…]
 
-SQLite always; another database where ``--database`` (or TEST_DATABASE_URL) names one: its tables are
-made in a schema of their own, dropped in the end.
+SQLite, and the database that TEST_DATABASE_URL names; or the one of ``--database``. On PostgreSQL the
+tables are made in a schema of their own, dropped in the end.
 """
 
 import argparse
@@ -249,10 +249,11 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--database", default=os.environ.get("TEST_DATABASE_URL", ""))
+    parser.add_argument("--database", default="")
     given = parser.parse_args()
     messages, rounds = (1500, 1) if given.short else (given.messages, given.rounds)
-    kinds = ["sqlite", *([given.database] if given.database else [])]
+    other = os.environ.get("TEST_DATABASE_URL", "")
+    kinds = [given.database] if given.database else ["sqlite", *([other] if other else [])]
     platform = _platform.start(LATENCY)
     try:
         for kind in kinds:

@@ -168,8 +168,9 @@ def _drain_claimed(
         now = clock()
         held = governor.held(now) if governor is not None else None
         but = held if bulk else sa.or_(outbox_claims.by_bulk(), *([] if held is None else [held]))
-        with db.writing(engine) as session:
-            rows = outbox_claims.claim_many(session, now, min(most, left), but=but)
+        rows = writer.run(
+            lambda session: outbox_claims.claim_many(session, now, min(most, left), but=but)
+        )
         left -= len(rows)
         chosen: list[Any] = []
         for group in _groups(rows):
@@ -184,10 +185,13 @@ def _drain_claimed(
         return chosen
 
     own = sender or Sender()
+    # it asks for SQLite's one write lock every half millisecond: with plain transactions two worker
+    # processes would sleep through each other's beats
+    writer = db.GroupWriter(engine)
     sent = 0
     if own.turn.acquire(blocking=False):
         try:
-            sent = outbox_bulk.Flow(engine, gateway, clock, own, claim, governor).run()
+            sent = outbox_bulk.Flow(engine, writer, gateway, clock, own, claim, governor).run()
         except BaseException:
             own.close()  # calls under way are nobody's now
             raise
@@ -195,10 +199,12 @@ def _drain_claimed(
             if sender is None:
                 own.close()
             own.turn.release()
+            writer.close()
         if governor is not None:
             governor.flush(engine)
     else:
         claim(limit, bulk=False)
+        writer.close()
     return sent + sum(done.result() for done in others)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot import clock as real_clock
 from bot import db, logs, outbox_claims, outbox_items, outbox_receipts, outcomes
 from bot.allowances import PRIORITIES, priority_of
-from bot.db import Session
+from bot.db import GroupWriter, Session
 from bot.errors import Refused, WeChatError
 from bot.governor import DAY_USED_UP, TOO_FREQUENT, Governor
 from bot.outbox_items import Prepared
@@ -112,6 +112,7 @@ class Flow:
     def __init__(
         self,
         engine: Engine,
+        writer: GroupWriter,
         gateway: WeChatOf,
         clock: Clock,
         sender: Sender,
@@ -119,6 +120,7 @@ class Flow:
         governor: Governor | None = None,
     ) -> None:
         self._engine = engine
+        self._writer = writer
         self._gateway = gateway
         self._clock = clock
         self._sender = sender
@@ -257,8 +259,7 @@ class Flow:
         until = real_clock.tick_seconds() + STORE_AGAIN_FOR
         while True:
             try:
-                with db.writing(self._engine) as session:
-                    return work(session)
+                return self._writer.run(work)
             except SQLAlchemyError as problem:
                 if not db.is_unavailable(problem) or real_clock.tick_seconds() > until:
                     raise
