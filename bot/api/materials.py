@@ -238,9 +238,9 @@ def _material(one: Material) -> MaterialTold:
 
 
 def _article(one: Article) -> ArticleTold:
-    names = ("id", "title", "version", "status", "told", "url", "error")
-    names += ("changed_at", "published_at", "archived")
-    return ArticleTold.model_validate({name: getattr(one, name) for name in names})
+    return ArticleTold.model_validate(
+        {name: getattr(one, name) for name in ArticleTold.model_fields}
+    )
 
 
 def _seen(call: Call, session: Session, article_id: int) -> ArticleSeen:

@@ -74,7 +74,8 @@ def material_upload(here: Here) -> Answer | tuple[str, int]:
                 here.audit(session, "material.create", f"material:{made}", after=after)
     except (Invalid, Refused) as problem:
         wrong = problem if isinstance(problem, Invalid) else Invalid("files", str(problem))
-        return str(_list(here, dict(beside(wrong)))), 422
+        shown = _list(here, dict(beside(wrong)))
+        return shown if isinstance(shown, Response) else (shown, 422)
     return done(_("已保存，几秒后上传到平台"), "materials_list", slug=here.account.slug)
 
 
@@ -161,7 +162,7 @@ def said(uses: list[Use]) -> str:
     return "、".join(f"{USES[use.thing]}“{use.name}”" for use in uses[:10])
 
 
-def _list(here: Here, problems: dict[str, str]) -> Any:
+def _list(here: Here, problems: dict[str, str]) -> str | Response:
     wanted = asked(request.args, COLUMNS, FILTERS, sort="-created_at")
     with db.reading(here.rt.engine) as session:
         every = materials.every(session, here.account.id, archived=wanted.has("archived") == "yes")

@@ -7,10 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import content
-from bot.content import CUSTOMER_SERVICE, MASS, REPLY
+from bot.content import CUSTOMER_SERVICE, MASS, REPLY, SUBSCRIPTION, TEMPLATE, WEBHOOK
 from bot.errors import Invalid
 
 NEWS = {"news": {"title": "标题", "url": "https://example.com/"}}
+MINI = {
+    "mini_program": {"title": "下单", "app_id": "wx0123456789abcdef", "page": "p", "cover": {"file": "c.png"}}
+}  # fmt: skip
+MENU = {"menu_message": {"head": "满意吗", "items": [{"id": "1", "text": "满意"}]}}
+DRAFT = {"article": {"draft": {"title": "攻略", "html": "<p>{x}</p>", "cover": {"file": "c.png"}}}}
+NOTICE = {"notice": {"template": "TPL", "data": {"thing1": "{称呼|您}的券"}, "url": "{link:wb}"}}
 MUSIC = {"music": {"title": "歌", "thumb": {"media_id": "T"}}}
 
 
@@ -24,6 +30,14 @@ MUSIC = {"music": {"title": "歌", "thumb": {"media_id": "T"}}}
         (MUSIC, (REPLY, CUSTOMER_SERVICE)),
         (NEWS, (REPLY, CUSTOMER_SERVICE)),
         ({"text": "字" * 600}, (REPLY,)),
+        ({"text": "短信"}, (WEBHOOK,)),
+        (MINI, (CUSTOMER_SERVICE,)),
+        (MENU, (CUSTOMER_SERVICE,)),
+        (DRAFT, (CUSTOMER_SERVICE, MASS)),
+        ({"article": {"article": "攻略"}}, (MASS,)),
+        ({"article": {"media_id": "M"}}, (MASS,)),
+        (NOTICE, (TEMPLATE,)),
+        (NOTICE, (SUBSCRIPTION,)),
     ],
 )
 def test_what_may_be_sent(value: dict[str, Any], uses: tuple[str, ...]) -> None:
@@ -47,6 +61,20 @@ def test_what_may_be_sent(value: dict[str, Any], uses: tuple[str, ...]) -> None:
         (NEWS, (MASS,), "here"),
         (MUSIC, (MASS,), "here"),
         ({"text": "{称呼|您}好"}, (MASS,), "here"),
+        (MINI, (MASS,), "here"),
+        (MENU, (REPLY,), "here"),
+        (NOTICE, (CUSTOMER_SERVICE,), "here"),
+        (MUSIC, (WEBHOOK,), "here"),
+        ({"article": {}}, (MASS,), "here.article"),
+        ({"article": {"media_id": "M", "article": 1}}, (MASS,), "here.article"),
+        ({"notice": {"template": "T", "data": {"thing1": "{称呼}"}}}, (TEMPLATE,), "here.notice"),
+        ({"notice": {"template": "T", "data": {"thing1": "字" * 21}}}, (TEMPLATE,), "here.notice"),
+        ({"notice": {"template": "T", "data": {}}}, (TEMPLATE,), "here.notice.data"),
+        (
+            {"menu_message": {"items": [{"id": "1", "text": "a"}, {"id": "1", "text": "b"}]}},
+            (CUSTOMER_SERVICE,),
+            "here.menu_message",
+        ),
         ("你好", (REPLY,), "here"),
         (None, (REPLY,), "here"),
     ],
@@ -95,3 +123,36 @@ def test_files_a_content_needs() -> None:
     assert content.media_of({"image": {"file": "a.jpg"}}) == [("image", {"file": "a.jpg"})]
     assert content.media_of(MUSIC) == [("thumb", {"media_id": "T"})]
     assert content.media_of({"text": "x"}) == []
+
+
+def test_short_ways_to_write_become_the_long_ones() -> None:
+    written = {"notice": {"template": "T", "data": {"thing1": "券"}, "link": "wb"}}
+    found = content.parse(written, "here", (TEMPLATE,))
+    assert found["notice"]["url"] == "{link:wb}" and content.link_names(found) == {"wb"}
+    menu = content.parse(
+        {"menu_message": {"items": ["满意", "不满意"]}}, "here", (CUSTOMER_SERVICE,)
+    )
+    assert menu["menu_message"]["items"] == [
+        {"id": "1", "text": "满意"},
+        {"id": "2", "text": "不满意"},
+    ]
+    assert content.parse(found, "here", (TEMPLATE,)) == found
+
+
+def test_values_that_grow_too_long_are_cut_to_their_place() -> None:
+    filled = content.render(NOTICE, {"称呼": "名字很长很长很长很长很长很长很长的人"})
+    assert len(filled["notice"]["data"]["thing1"]) == 20
+    menu = content.render(
+        {"menu_message": {"items": [{"id": "1", "text": "{称呼|您}满意"}]}}, {"称呼": "林"}
+    )
+    assert menu["menu_message"]["items"][0]["text"] == "林满意"
+
+
+def test_an_article_has_no_placeholders_and_its_cover_is_a_material() -> None:
+    assert content.placeholders(DRAFT) == set()
+    assert content.render(DRAFT, {"x": "1"}) == DRAFT
+    [(kind, reference)] = content.media_of(DRAFT)
+    assert (kind, reference) == ("image", {"file": "c.png"})
+    replaced = content.with_media(DRAFT, [{"media_id": "M"}])
+    assert replaced["article"]["draft"]["cover"] == {"media_id": "M"}
+    assert content.media_of(MINI) == [("image", {"file": "c.png"})]

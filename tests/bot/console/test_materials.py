@@ -110,7 +110,8 @@ def test_templates_show_what_followers_still_permit(as_role, rt, account, now):
 
 def test_the_way_to_other_systems_shows_its_secret_once(as_role, rt, account):
     browser = as_role("lead")
-    assert pages.post(browser, f"{HERE}/outgoing", {"url": "http://127.0.0.1/", "together": "1"}).status_code == 422  # fmt: skip
+    inside = {"url": "http://127.0.0.1/", "together": "1"}
+    assert pages.post(browser, f"{HERE}/outgoing", inside).status_code == 422
     made = pages.post(
         browser, f"{HERE}/outgoing",
         {"url": "https://sms.example.com/", "together": "100", "fields": "手机，称呼"},

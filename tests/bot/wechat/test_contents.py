@@ -17,6 +17,33 @@ VIDEO = {"media_id": "M", "title": "题", "description": "述"}
         ({"text": "好"}, {"msgtype": "text", "text": {"content": "好"}}),
         ({"image": M}, {"msgtype": "image", "image": M}),
         ({"voice": M}, {"msgtype": "voice", "voice": M}),
+        (
+            {"article": {"article_id": "A"}},
+            {"msgtype": "mpnewsarticle", "mpnewsarticle": {"article_id": "A"}},
+        ),
+        (
+            {"mini_program": {"title": "单", "app_id": "wx1", "page": "p", "cover": M}},
+            {
+                "msgtype": "miniprogrampage",
+                "miniprogrampage": {
+                    "title": "单",
+                    "appid": "wx1",
+                    "pagepath": "p",
+                    "thumb_media_id": "M",
+                },
+            },
+        ),
+        (
+            {"menu_message": {"head": "问", "items": [{"id": "1", "text": "答"}]}},
+            {
+                "msgtype": "msgmenu",
+                "msgmenu": {
+                    "head_content": "问",
+                    "list": [{"id": "1", "content": "答"}],
+                    "tail_content": "",
+                },
+            },
+        ),
         ({"video": VIDEO}, {"msgtype": "video", "video": VIDEO}),
         (
             {"music": {"title": "歌", "url": "https://e.com/a", "thumb": {"media_id": "T"}}},
