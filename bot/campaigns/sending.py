@@ -6,7 +6,7 @@ process killed in between neither forgets nor doubles anybody.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +40,7 @@ from bot.tables.followers import followers
 from bot.tables.outbox import outbox as outbox_rows
 
 ROWS = 100  # personal messages a transaction: a push never waits longer than that takes
+ASK_AGAIN = timedelta(minutes=1)
 IN_FLIGHT = 2000  # personal messages of a run in the outbox at once, so that a pause is felt soon
 
 
@@ -318,6 +319,8 @@ def _wait_for(session: Session, send: _Send, later: Mapping[int, datetime]) -> N
         return  # as soon as some of those in the outbox are through
     looks = guarding.next_look(session, send.run.id, send.account)
     moments = [*later.values(), *([looks] if looks is not None else [])]
+    if any(send.decides(name) for name in send.channels):
+        moments.append(send.now + ASK_AGAIN)  # whoever waits for a winner waits for hours
     first = min(moments, default=send.now)
     if first > send.now:
         _come_back(session, send.run.id, after_quiet(first, send.account.limits.quiet_hours))

@@ -11,6 +11,7 @@ from bot import accounts, followers, operators, overview
 from bot.campaigns import (
     approvals,
     comparison,
+    content_review,
     definitions,
     live,
     reviews,
@@ -162,6 +163,30 @@ def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: in
         )
     names = ", ".join(str(item) for item in changed.approved_by)
     say(t(f"已审批：{names}", f"approved by: {names}"))
+
+
+@campaigns_group.command(
+    "allow",
+    help=doc(
+        "主管写明理由，让内容检查报错的文案放行；改过文案要重新放行。",
+        "A lead lets content go in spite of errors the checks found, with a reason; changed content is checked anew.",
+        "qunfen campaigns allow muyan 奈雪8元券 --by bo --reason 引用获奖名称",
+    ),
+)
+@click.argument("account")
+@click.argument("name")
+@click.option("--by", required=True, help=t("后台人员的名字", "the name of an operator"))
+@click.option("--reason", required=True)
+@pass_tool
+def allow(tool: Tool, account: str, name: str, by: str, reason: str) -> None:
+    with tool.writing() as session:
+        found = accounts.get(session, account)
+        lead = next((one for one in operators.every(session) if one.name == by), None)
+        if lead is None or not lead.active or lead.role not in ("lead", "admin"):
+            raise Refused(t(f"{by} 不是主管", f"{by} is no lead"))
+        campaign = definitions.get(session, found.id, name)
+        content_review.override(session, campaign, reason, by, tool.now())
+    say(t(f"已放行：{name}", f"allowed: {name}"))
 
 
 @campaigns_group.command(

@@ -45,6 +45,7 @@ VERBS = {
     "adopt": _l("采用平台上的"),
     "apply": _l("应用"),
     "approve": _l("审批"),
+    "override_checks": _l("放行内容检查"),
     "archive": _l("归档"),
     "assign": _l("转交"),
     "back": _l("交还"),

@@ -219,3 +219,33 @@ def test_a_stop_is_felt_by_calls_that_were_claimed_and_did_not_begin(world: Worl
         ("waiting", 2),
     ]
     assert world.rows(sa.select(campaign_runs)) == []
+
+
+def test_content_with_an_error_waits_for_a_lead_who_says_why(world: World) -> None:
+    world.connect()
+    world.apply(**PARTS)
+    for name, role in (("Ann", "lead"), ("Dan", "operator")):
+        world.ok("operator", "add", name, "--role", role)
+    said = {"content": {"text": "国家级品质"}, "approved_for": None, "status": "draft"}
+    world.apply(campaigns=[campaign("文案", "2026-11-02 12:00", **said)])
+    approve = [
+        "campaigns",
+        "approve",
+        "muyan",
+        "文案",
+        "--people",
+        "9",
+        "--slots",
+        "9",
+        "--by",
+        "Dan",
+    ]
+    allow = ["campaigns", "allow", "muyan", "文案", "--reason", "证书上的名称", "--by"]
+    assert "国家级" in world.fails(*approve)
+    assert "no lead" in world.fails(*allow, "Dan")
+    world.ok(*allow, "Ann")
+    world.ok(*approve)
+    # another text is checked anew
+    said["content"] = {"text": "国家级品质，全网最低价"}
+    world.apply(campaigns=[campaign("文案", "2026-11-02 12:00", **said)])
+    assert "国家级" in world.fails(*approve)

@@ -1,4 +1,4 @@
-"""Experiments under way: no verdict before its time and its sample, the winner for the rest, shares drawn as one learns."""
+"""Experiments under way: no verdict before its time and its sample, the winner for the rest, shares that learn."""
 
 from typing import Any
 
