@@ -1,7 +1,7 @@
 """Many calls at once over kept connections, for channels that send one message a follower.
 
 One thread drives them all through libcurl's multi interface: 80 µs of processor a call, where a pool
-of ``requests`` threads needs 1,300 (docs/decisions/0015-pycurl-for-bulk.md). Where libcurl is missing,
+of ``requests`` threads needs 1,700 (docs/decisions/0015-pycurl-for-bulk.md). Where libcurl is missing,
 and for a platform inside this process, threads make the same calls. What an answer means is as in
 ``WeChat.call``; nothing is repeated here but a call whose token was refused.
 """
