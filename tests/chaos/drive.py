@@ -34,6 +34,7 @@ OUTAGES = (0.0, 0.0, 0.0, 20.0, 100.0, 200.0, 600.0, 3600.0)  # seconds
 SETTLE_SECONDS = 20.0  # for the pushes that came last
 LONGEST_OUTAGE = 15 * 3600.0  # when nothing moves: ever longer, up to a night
 MOST_ROUNDS = 40
+LEAP_SECONDS = 60.0
 
 Say = Callable[[str], None]
 
@@ -184,6 +185,8 @@ def _kill_often(
         if leaps and kill >= (1 + len(size.leaps) - len(leaps)) * size.kills / (
             1 + len(size.leaps)
         ):
+            # something is sent on each side of a month's end, however slow the machine
+            until(lambda: _submitted(setting), LEAP_SECONDS)
             product.kill()
             product.outage(max(0.0, (leaps.pop(0) - product.now()).total_seconds()))
             say(f"everything is off until {product.now():%Y-%m-%d %H:%M} UTC")
@@ -261,6 +264,15 @@ def _all_planned(setting: Setting) -> bool:
     with db.reading(setting.rt.engine) as session:
         runs = session.execute(sa.select(sa.func.count()).select_from(campaign_runs)).scalar()
     return runs == len(setting.campaigns)
+
+
+def _submitted(setting: Setting) -> bool:
+    """Whether the platform has taken a mass batch."""
+    with db.reading(setting.rt.engine) as session:
+        found = session.execute(
+            sa.select(mass_batches.c.id).where(mass_batches.c.msg_id.is_not(None)).limit(1)
+        )
+        return found.scalar() is not None
 
 
 def _phases(setting: Setting) -> set[str]:
