@@ -134,7 +134,7 @@ def _plan(page: Any, address: str) -> None:
     _next(page, "排期")
     _schedule(page)
     page.get_by_role("button", name="提交审核").click()
-    page.get_by_text("已提交，等待审核").wait_for()
+    page.wait_for_url(re.compile(r"/plans/\d+$"))
 
 
 def _channels(page: Any) -> None:
@@ -156,7 +156,9 @@ def _channels(page: Any) -> None:
     page.locator("[name='contents.customer_service.content.text']").wait_for()
     notice = "contents.subscription.content.notice"
     page.locator(f"[name='{notice}.template']").fill(write.TEMPLATE)
-    page.locator(f"[name='{notice}.data']").fill(json.dumps(NOTICE["data"], ensure_ascii=False))
+    page.locator(f"[name='{notice}.data:json']").fill(
+        json.dumps(NOTICE["data"], ensure_ascii=False)
+    )
     page.locator(f"[name='{notice}.url']").fill("{link:go}")
     page.get_by_role("button", name="加一个 B 版本").click()
     page.locator("[name='variant.1.content.content.text']").wait_for()
@@ -165,17 +167,10 @@ def _channels(page: Any) -> None:
 
 
 def _order(page: Any) -> None:
-    """Move channels up until they stand as planned."""
-    for place, name in enumerate(("customer_service", "subscription", "mass")):
-        while True:
-            listed = [
-                one.get_attribute("value") for one in page.locator("input[name=channels]").all()
-            ]
-            at = listed.index(name)
-            if at <= place:
-                break
-            page.locator(f"button[name=do][value='up:{at}']").click()
-            page.wait_for_load_state()
+    """The chosen channels stand as planned: a send that costs a slot comes last."""
+    chosen = page.locator("input[name=channels]:checked").all()
+    names = [one.get_attribute("value") for one in chosen]
+    assert names == ["customer_service", "subscription", "mass"]
 
 
 def _schedule(page: Any) -> None:
