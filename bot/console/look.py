@@ -62,6 +62,7 @@ ACCOUNT_PAGES: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry("plans_list", _l("推广方案"), "list-nested"),
             Entry("playbooks_list", _l("策略库"), "journal-text"),
             Entry("campaigns_compare", _l("对比"), "graph-up"),
+            Entry("calendar_page", _l("群发日历"), "clock-history"),
             Entry("ledger_page", _l("额度账本"), "layout-three-columns"),
         ),
     ),
