@@ -30,7 +30,7 @@ Content = Mapping[str, Any]
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$", max_length=1024)]
 
 # Template messages and subscription notices are service notices: marketing through them is punished by taking
-# the interface away. Source: docs/wechat-limits.md 9 (read 2026-11).
+# the interface away. Source: docs/wechat-limits.md 10 (read 2026-11).
 SERVICE_ONLY = ("template", "subscription")
 # Leaving out more than half measures a message that hardly anybody gets. Source: our choice.
 LARGEST_HOLDOUT = 0.5
