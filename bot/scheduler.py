@@ -71,6 +71,7 @@ PERIODIC: tuple[Periodic, ...] = (
     Periodic("follower_sync", at=time(2, 30)),
     Periodic("templates", at=time(2, 50)),
     Periodic("expire_tags", at=time(3, 10)),
+    Periodic("segment_sizes", at=time(3, 20)),  # after tags expired
     Periodic("tag_sweep", at=time(3, 20)),
     Periodic("erase", at=time(3, 30)),
     Periodic("rollup", at=time(3, 50)),  # before prune, which deletes no day that is not counted

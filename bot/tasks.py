@@ -41,7 +41,7 @@ from bot import (
     webhook_deliveries,
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
-from bot.audiences import index
+from bot.audiences import catalogue, index
 from bot.campaigns import (
     aftermath,
     guarding,
@@ -385,6 +385,14 @@ def count_audience_sets(rt: Runtime, context: JobContext) -> None:
     index.forget(rt.engine, now)
 
 
+def record_segment_sizes(rt: Runtime, context: JobContext) -> None:
+    """Note how large the segments of every account are today."""
+    with db.reading(rt.engine) as session:
+        account_ids = [account.id for account in accounts.every(session)]
+    for account_id in account_ids:
+        catalogue.record_sizes(rt.engine, account_id, context.clock())
+
+
 def optimize(rt: Runtime, context: JobContext) -> None:
     """Keep the statistics by which the database chooses its indexes."""
     db.optimize(rt.engine)
@@ -512,6 +520,7 @@ TASKS: Mapping[str, RuntimeTask] = {
     "webhooks": tell_webhooks,
     "figures": count_figures,
     "audience_sets": count_audience_sets,
+    "segment_sizes": record_segment_sizes,
     "optimize": optimize,
     tag_families.MERGE_TAGS: merge_tags,
     tag_people.TAG_FOLLOWERS: tag_followers,

@@ -106,6 +106,7 @@ def test_the_job_counts_slow_sets_in_use_again_and_forgets_the_others(
     engine: Engine, account: Account, red: list[int]
 ) -> None:
     look(engine, account, {"any": [RED, {"did": {"event": "click"}}]})
+    grow_slow(engine, 0.001)
     assert index.refresh(engine, NOW + timedelta(minutes=6)) == 0  # quick ones are left alone
     grow_slow(engine)
     assert index.refresh(engine, NOW + timedelta(minutes=4)) == 0  # young enough
