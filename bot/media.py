@@ -95,13 +95,12 @@ def wire(session: Session, account_id: int, document: Mapping[str, Any]) -> dict
 
 def find_article(session: Session, account_id: int, reference: Mapping[str, Any]) -> Any | None:
     """The row of an article a content names: what was written inside it, one of the library by id or by title."""
-    named = reference.get("article")
+    named = str(reference.get("article"))
+    which: sa.ColumnElement[bool] = articles.c.title == named
     if reference.get("draft"):
         which = articles.c.key == draft_key(reference["draft"])
-    elif isinstance(named, int) or str(named).isdecimal():
+    elif named.isdecimal() and len(named) < 19:
         which = articles.c.id == int(named)
-    else:
-        which = articles.c.title == str(named)
     return session.execute(
         sa.select(articles)
         .where(articles.c.account_id == account_id, which)
