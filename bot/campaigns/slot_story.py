@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from pyroaring import BitMap
 
+from bot.audiences import index
 from bot.campaigns import external_sends, holds, losses
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.campaigns.holds import Hold
@@ -170,6 +171,11 @@ def kept(
         Kept(hold, len(one.got) + len(one.missed), len(one.got))
         for hold, one in zip(coming, told, strict=True)
     ]
+
+
+def coming(session: Session, account_id: int, month: str, now: datetime) -> list[Kept]:
+    """``kept`` by the sets of people as they were counted last."""
+    return kept(session, account_id, month, index.slots(session, account_id, month, now), now)
 
 
 def external(session: Session, account_id: int, month: str) -> list[Any]:

@@ -1,0 +1,62 @@
+"""The ledger and the calendar by API."""
+
+import pytest
+
+from bot import db
+from bot.accounts import Account
+from bot.audiences import segments
+from bot.campaigns import external_sends
+from bot.runtime import Runtime
+from tests import factories
+from tests.bot.api.conftest import Program
+from tests.bot.campaigns.makers import make_campaign
+
+
+@pytest.fixture
+def campaign_id(rt: Runtime, account: Account) -> int:
+    """Five followers, and a send to all in a week."""
+    now = rt.clock()
+    at = factories.at("2025-03-20 20:30")
+    with db.writing(rt.engine) as session:
+        factories.make_followers(session, account.id, 5, now=now)
+        segments.save(session, account.id, "everybody", {"all": []}, now)
+        return make_campaign(
+            session, account.id, now=now, name="上新", next_due_at=at,
+            schedule={"at": at.isoformat()},
+        )  # fmt: skip
+
+
+def test_slots_and_sends_made_elsewhere(
+    api: Program, rt: Runtime, account: Account, campaign_id: int
+) -> None:
+    told = api.told("GET", "/ledger")
+    assert told["people_by_slots_left"] == {"0": 0, "1": 0, "2": 0, "3": 0, "4": 5}
+    assert [(one["name"], one["wanted"], one["gets"]) for one in told["planned"]] == [
+        ("上新", 5, 5)
+    ]
+    made = api.told(
+        "POST", "/ledger/external-sends", {"went_to": "segment", "name": "everybody"}, 201
+    )
+    assert [(one["audience"], one["said"], one["total"]) for one in made["items"]] == [
+        ("tag", "everybody", 5)
+    ]
+    external_sends.catch_up(rt.engine, account.id, rt.clock())
+    listed = api.told("GET", "/ledger/followers?left=3&limit=2")
+    assert len(listed["items"]) == 2 and listed["next"]
+    assert listed["items"][0]["took"] == ["everybody"]
+    assert api.told("GET", "/ledger/recount")["differences"] == []
+    assert api.told("POST", "/ledger/recount", {}) == {"month": told["month"], "people": 0}
+    for wrong in ({"went_to": "tag"}, {"went_to": "listed"}, {"went_to": "all", "at": "x"}):
+        assert api.refused("POST", "/ledger/external-sends", wrong)[0] in (409, 422)
+
+
+def test_the_calendar_is_asked_and_a_send_is_moved(api: Program, campaign_id: int) -> None:
+    month = api.told("GET", "/calendar?month=2025-03")
+    assert [(one["kind"], one["people"]) for one in month["entries"]] == [("planned", 5)]
+    asked = api.told("GET", "/calendar/what-if?segment=everybody&at=2025-03-15T12:00")
+    assert (asked["people"], asked["gets"]) == (0, 5)
+    assert api.refused("GET", "/calendar/what-if?at=2025-03-15T12:00") == (422, "invalid")
+    moved = api.told("POST", f"/calendar/{campaign_id}/move", {"day": "2025-03-25"})
+    assert moved["at"].startswith("2025-03-25T20:30")
+    assert api.refused("POST", f"/calendar/{campaign_id}/move", {"day": "2025-03-01"})[0] == 422
+    assert api.refused("POST", "/calendar/999/move", {"day": "2025-03-25"}) == (404, "not-found")
