@@ -7,6 +7,7 @@ twice as common here. What a segment asks for is left out, for that it has by de
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from pyroaring import BitMap
@@ -138,11 +139,11 @@ def _bucket(
     column: sa.ColumnElement[datetime], now: datetime, days: Sequence[int]
 ) -> sa.ColumnElement[int]:
     """Which of the spans a moment lies in: the number of the first bound it is within, or how many there are."""
-    tests = [
+    tests: list[Any] = [
         (column >= now - timedelta(days=bound), sa.literal_column(str(number)))
         for number, bound in enumerate(days)
     ]
-    never = (column.is_(None), sa.literal_column("-1"))
+    never: Any = (column.is_(None), sa.literal_column("-1"))
     return sa.case(never, *tests, else_=sa.literal_column(str(len(days))))
 
 

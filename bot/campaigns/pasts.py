@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from bot import content as contents
 from bot import db, figures, tracking
 from bot.campaigns import definitions, outcome
 from bot.campaigns.document import Json
@@ -60,7 +62,7 @@ def recount(engine: Engine, account_id: int, now: datetime) -> None:
         listed = _campaigns(session, account_id)
     for row in listed:
         name = FIGURE.format(id=row.id)
-        figures.keep(engine, account_id, name, now, lambda inner, row=row: _count(inner, row.id))
+        figures.keep(engine, account_id, name, now, partial(_count, campaign_id=row.id))
 
 
 def every(session: Session, account_id: int) -> list[Activity]:
@@ -200,7 +202,7 @@ def _count(session: Session, campaign_id: int) -> Json:
         sa.select(sa.func.count()).where(
             deliveries.c.run_id.in_(runs),
             deliveries.c.status == "sent",
-            deliveries.c.channel != outcome.MASS,
+            deliveries.c.channel != contents.MASS,
         )
     ).scalar_one()
     groups: dict[str, list[int]] = {}

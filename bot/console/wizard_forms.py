@@ -157,7 +157,7 @@ def _read_channels(form: Form, found: Json, now: datetime) -> None:
 
 def _experiment(form: Form, before: Any, variants: Sequence[Json]) -> Json | None:
     if len(variants) < 2:  # one of hours belongs to the next step
-        return before if isinstance(before, Mapping) and before.get("of") == "hour" else None
+        return dict(before) if isinstance(before, Mapping) and before.get("of") == "hour" else None
     experiment: Json = {
         "of": "content",
         "variants": [{"name": one["name"], "content": one["content"]} for one in variants],
@@ -187,7 +187,7 @@ def _experiment(form: Form, before: Any, variants: Sequence[Json]) -> Json | Non
 
 
 def _read_links(form: Form) -> Json:
-    found = {}
+    found: Json = {}
     for number in forms.indexes(form, "link")[:MOST_LINKS]:
         name = _text(form, f"link.{number}.name", 60)
         url = _text(form, f"link.{number}.url", 1024)

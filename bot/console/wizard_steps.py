@@ -26,6 +26,7 @@ from bot.console import known_names, wizard_forms, wizard_words
 from bot.console.access import Here
 from bot.console.form_words import WEEKDAYS
 from bot.console.look import language
+from bot.console.phone import Phone, phone
 from bot.console.telling import told
 from bot.db import Session
 from bot.errors import Invalid, Refused
@@ -278,7 +279,7 @@ def _other_groups(here: Here, look: Look, given: Json) -> dict[str, int]:
     have = estimates.group_people(look, given)
     taken = {segment for _name, segment in estimates.group_segments(given)}
     people = overlap.first_wins(list(have.items()))
-    found = {}
+    found: dict[str, int] = {}
     ready = catalogue.look_for_list(look.session, look.account_id, look.now)
     for one in segments.every(look.session, look.account_id):
         if one.name in taken or len(found) >= MOST_OFFERED:
@@ -389,20 +390,13 @@ def said_label(one: plan_checks.Said, given: Json) -> str:
     if one.channel:
         return channel_label(one.channel)
     if one.place.startswith("follow_ups."):
-        return _("第 %(number)s 波", number=int(one.place.split(".")[1]) + 2)
-    return _("内容 %(name)s", name=one.label) if one.label else _("内容")
+        return str(_("第 %(number)s 波", number=int(one.place.split(".")[1]) + 2))
+    return str(_("内容 %(name)s", name=one.label) if one.label else _("内容"))
 
 
-def _phones(given: Json) -> list[tuple[str, Json]]:
+def _phones(given: Json) -> list[tuple[str, Phone | None]]:
     """(label, content as a follower whose fields are empty sees it)."""
-    found = []
-    for one in plan_checks.said(given):
-        try:
-            shown = contents.render(dict(one.content), {})
-        except (Invalid, KeyError, TypeError, ValueError):
-            shown = dict(one.content)
-        found.append((said_label(one, given), shown))
-    return found
+    return [(said_label(one, given), phone(one.content)) for one in plan_checks.said(given)]
 
 
 def _estimate(here: Here, given: Json) -> tuple[Estimate | None, str]:
