@@ -6,7 +6,7 @@ posted again, so that a receiver that has it already may say so and do nothing.
 """
 
 import json
-import secrets as random
+import secrets
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def save(
     values |= {"fields": names, "changed_by": by, "changed_at": now}
     secret = None
     if new_secret or get(session, account_id) is None:
-        secret = webhooks.SECRET_PREFIX + b64encode(random.token_bytes(32)).decode()
+        secret = webhooks.SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode()
         values["secret"] = seal(secret_key, secret)
         db.upsert(session, table, {"account_id": account_id, **values}, ["account_id"])
     else:
