@@ -21,11 +21,12 @@ from bot.campaigns.planning import Forecast
 from bot.db import Session
 from bot.errors import Refused
 from bot.tables.campaigns import campaigns
-from bot.tables.operators import audit
+from bot.tables.operators import api_tokens, audit
 
 # people come and go between approval and sending; what grows beyond that is asked again
 MARGIN = 0.05
 HANDED_IN, SENT_BACK = "campaign.submit", "campaign.reject"
+API = "api:"  # what a program's changes are written down under, before the name of its token
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def approve(
     """
     handed = handed_in(session, campaign)
     if needs_two(session, account, campaign, people):
-        if by in owners(session, campaign):
+        if _behind(session, by) & owners(session, campaign):
             raise Refused("nobody approves what they wrote or handed in themselves")
         if handed is not None and handed.by not in campaign.approved_by:
             approvals.approve(session, campaign, handed.by, people, slots, now, secret_key)
@@ -154,7 +155,17 @@ def owners(session: Session, campaign: Campaign) -> frozenset[str]:
             campaigns.c.id == campaign.id
         )
     ).one()
-    return frozenset(name for name in row if name)
+    return frozenset().union(*(_behind(session, name) for name in row if name))
+
+
+def _behind(session: Session, name: str) -> frozenset[str]:
+    """A name, and who made the token where a program acts: nobody becomes two people by way of the API."""
+    if not name.startswith(API):
+        return frozenset({name})
+    makers = session.execute(
+        sa.select(api_tokens.c.created_by).where(api_tokens.c.name == name.removeprefix(API))
+    ).scalars()
+    return frozenset({name, *makers})
 
 
 def to_everybody(session: Session, campaign: Campaign) -> bool:
