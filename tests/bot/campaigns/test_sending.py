@@ -156,6 +156,18 @@ def test_pause_holds_the_rest_and_resume_lets_it_go(play: Play) -> None:
     assert play.send() == 1
 
 
+def test_a_run_that_is_being_planned_cannot_be_resumed_into_sending_to_nobody(play: Play) -> None:
+    # two operators at once: one approved, planning began, the other pressed resume; the run ended with nobody in it
+    play.campaign()
+    (run_id,) = play.start()
+    assert play.run(run_id).status == "planning"
+    with pytest.raises(Refused, match="planned"):
+        play.write(lambda session: steering.resume(session, run_id, play.now))
+    assert play.run(run_id).status == "planning"
+    play.plan(run_id)
+    assert play.sums(run_id) == {"planned": 20}
+
+
 def test_cancel_gives_back_what_was_not_sent(play: Play) -> None:
     run_id = play.planned()
     play.cancel(run_id)
