@@ -10,6 +10,7 @@ from bot.api import wiring as api
 from bot.config import Config
 from bot.console import (
     accounts,
+    allocation,
     articles,
     audit,
     calendar,
@@ -88,6 +89,7 @@ CONSOLE = (
     campaigns_review,
     campaigns_compare,
     calendar,
+    allocation,
     ledger,
     ledger_sends,
     tokens,

@@ -44,6 +44,7 @@ from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
 from bot.audiences import catalogue, index
 from bot.campaigns import (
     aftermath,
+    allocation,
     guarding,
     planning,
     rounds,
@@ -52,6 +53,7 @@ from bot.campaigns import (
     temporary_tags,
     trials,
 )
+from bot.campaigns.allocation import DIVIDE
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
 from bot.runtime import Runtime
@@ -465,6 +467,25 @@ def count_tags(rt: Runtime, context: JobContext) -> None:
     tag_families.recount(rt.engine, context.arguments["account_id"], context.clock())
 
 
+def divide_slots(rt: Runtime, context: JobContext) -> None:
+    """Divide a month's slots among its campaigns, where that takes too long for a page."""
+    if context.account_id is None:
+        return
+
+    def tell(done: int, total: int) -> None:
+        with db.writing(rt.engine) as session:
+            jobs.progress(session, context.job_id, done, total)
+
+    allocation.propose(
+        rt.engine,
+        context.account_id,
+        allocation.Settings.from_json(context.arguments["settings"]),
+        context.clock(),
+        by=context.arguments["by"],
+        tell=tell,
+    )
+
+
 def heartbeat(rt: Runtime, context: JobContext) -> None:
     """Say that the scheduler is alive, for ``/readyz``."""
     with db.writing(rt.engine) as session:
@@ -534,6 +555,7 @@ TASKS: Mapping[str, RuntimeTask] = {
     "quotas_of_the_day": partial(every_account, governor.LEARN),
     governor.LEARN: learn_quotas,
     "count_calls": count_calls,
+    DIVIDE: divide_slots,
 }
 
 

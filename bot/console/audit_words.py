@@ -9,6 +9,7 @@ from bot.console.rule_words import place
 
 THINGS = {
     "account": _l("公众号"),
+    "allocation": _l("预算分配"),
     "article": _l("文章"),
     "campaign": _l("活动"),
     "canned": _l("快捷回复"),
@@ -61,6 +62,7 @@ VERBS = {
     "edit": _l("修改"),
     "end": _l("终止"),
     "end_sessions": _l("全部退出登录："),
+    "enforce": _l("生效："),
     "erase": _l("删除资料："),
     "export": _l("导出"),
     "external": _l("说明外部群发："),
@@ -70,6 +72,7 @@ VERBS = {
     "ignore": _l("忽略"),
     "import": _l("导入"),
     "logo": _l("换标志："),
+    "lift": _l("撤销："),
     "make": _l("生成"),
     "merge": _l("合并"),
     "move": _l("移动"),

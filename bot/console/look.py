@@ -64,6 +64,7 @@ ACCOUNT_PAGES: tuple[tuple[Any, tuple[Entry, ...]], ...] = (
             Entry("campaigns_compare", _l("对比"), "graph-up"),
             Entry("calendar_page", _l("群发日历"), "clock-history"),
             Entry("ledger_page", _l("额度账本"), "layout-three-columns"),
+            Entry("allocation_page", _l("预算分配"), "people"),
         ),
     ),
     (

@@ -1,0 +1,618 @@
+"""Dividing a month's slots among its campaigns (预算分配): values per follower, the division, and putting it in force.
+
+A value is chance of a click × what a click is worth − risk of an unfollow × what a follower is worth. The chance is the
+past rate of the campaign's group, times how this follower clicked before, shrunk towards the average where little
+is known. Followers are read as sets and kept as bytes, so that a million take some megabytes; ``allocate`` decides.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pyroaring import BitMap
+from sqlalchemy.engine import Engine
+
+from bot import accounts, db
+from bot.accounts import Account
+from bot.audiences import index
+from bot.audiences.index import OPTED_OUT, Look
+from bot.audiences.overlap import first_wins
+from bot.audiences.segments import get as get_segment
+from bot.campaigns import definitions, outcome, pasts
+from bot.campaigns.allocate import (
+    Allocation,
+    Candidate,
+    Constraints,
+    Page,
+    allocate_pages,
+    send_to_all,
+)
+from bot.campaigns.definitions import Campaign
+from bot.campaigns.estimate import needed
+from bot.campaigns.holds import MASS
+from bot.campaigns.pasts import Activity
+from bot.campaigns.schedule import next_due
+from bot.clock import day_of, month_of, next_month, start_of_month
+from bot.db import Session
+from bot.errors import Invalid, Refused
+from bot.tables.campaigns import (
+    allocation_places,
+    allocations,
+    campaign_runs,
+    deliveries,
+)
+from bot.tables.tracking import clicks, links
+
+DIVIDE = "divide_slots"  # the job of a large account
+MOST_CAMPAIGNS = 16  # of one division: two bytes a follower
+PAGE = 50_000  # followers a page
+MOST_RECEIVED, MOST_CLICKED = 8, 3  # beyond these it makes no difference how often
+LOOKED_AT = 60  # runs, the latest first: what somebody clicked long ago says little
+USUAL_STRENGTH = 10.0  # messages: how much the average weighs beside what one follower did
+USUAL_RATE = 0.05  # of an account without any past
+USUAL_RISK = 0.001  # of a follower who leaves because of one message; an account without any past
+FOLLOWER_WORTH = 2.0  # clicks: what is lost with a follower, until somebody says otherwise
+MEASURED = 3  # of the latest mass campaigns: the risk is read off them
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A campaign that takes part. ``rate``: of clicks, None: as the past says. ``click``: what one is worth.
+
+    ``least``, ``most``: people it must and may have. ``kind``: for limits such as one of a kind a follower.
+    """
+
+    campaign_id: int
+    rate: float | None = None
+    click: float = 1.0
+    least: int = 0
+    most: int | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a division goes by. ``risk``: of an unfollow by one message, None: as measured; ``per_kind``: messages of
+    one kind a follower gets at most, 0: any number."""
+
+    month: str
+    choices: tuple[Choice, ...]
+    follower_worth: float = FOLLOWER_WORTH
+    risk: float | None = None
+    gap_days: int = 0
+    per_kind: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As a job carries it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Settings":
+        """What ``to_json`` made."""
+        choices = tuple(Choice(**one) for one in stored["choices"])
+        return cls(**{**stored, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A campaign of the month that may take part, with what is proposed for it.
+
+    ``rate_of`` says where its rate comes from: ``groups``, ``similar``, ``past`` or ``usual``.
+    """
+
+    campaign: Campaign
+    at: datetime
+    rate: float
+    rate_of: str
+    click: float
+    protected: bool
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """A division as stored. ``figures`` is what the page shows; see ``propose``."""
+
+    id: int
+    month: str
+    status: str
+    made_by: str
+    made_at: datetime
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Followers by what they did before: each cell is (how many times as likely to click as the average, people)."""
+
+    cells: Sequence[tuple[float, BitMap]]
+
+    def codes(self, base: int, span: int) -> bytearray:
+        """The number of the cell of each follower id from ``base`` on."""
+        found = bytearray(span)
+        for number, (_times, people) in enumerate(self.cells):
+            _mark(found, people, base, number)
+        return found
+
+
+def offers(session: Session, account: Account, month: str, now: datetime) -> list[Offer]:
+    """Mass campaigns of a month, planned and drafted, that may take part, in order of time."""
+    begin, end = start_of_month(month), start_of_month(next_month(month))
+    known = pasts.every(session, account.id)
+    found = []
+    for campaign in definitions.every(session, account.id):
+        if MASS not in campaign.channels or campaign.status not in (
+            "scheduled",
+            "draft",
+            "stopped",
+        ):
+            continue
+        at = next_due(campaign.schedule, max(begin, now))
+        if at is None or at >= end:
+            continue
+        rate, rate_of = _rate(campaign, known)
+        worth = campaign.worth or {}
+        found.append(
+            Offer(
+                campaign,
+                at,
+                rate,
+                rate_of,
+                float(worth.get("click") or 1.0),
+                bool(worth.get("protect")),
+                str((campaign.brief or {}).get("product") or ""),
+            )
+        )
+    return sorted(found, key=lambda offer: (offer.at, offer.campaign.id))
+
+
+def propose(
+    engine: Engine,
+    account_id: int,
+    settings: Settings,
+    now: datetime,
+    *,
+    by: str,
+    tell: Tell | None = None,
+) -> int:
+    """Divide a month's slots and store it as a proposal; its id.
+
+    Raises:
+        Refused: nothing was chosen, too much was, or a campaign is not of this month.
+    """
+    tell = tell or _silent
+    with db.reading(engine) as session:
+        account = accounts.by_id(session, account_id)
+        by_id = {one.campaign.id: one for one in offers(session, account, settings.month, now)}
+        chosen = [by_id[one.campaign_id] for one in settings.choices if one.campaign_id in by_id]
+        if len(chosen) < len(settings.choices):
+            raise Refused("a chosen campaign is not of this month any more; look again")
+        if not chosen or len(chosen) > MOST_CAMPAIGNS:
+            raise Refused(f"choose from 1 to {MOST_CAMPAIGNS} campaigns")
+        tell(1, 10)
+        look = Look(session, account_id, now)
+        asked = {choice.campaign_id for choice in settings.choices}
+        others = [
+            one
+            for one in by_id.values()
+            if one.protected and one.campaign.status == "scheduled" and one.campaign.id not in asked
+        ]
+        month = _Month(session, look, settings, chosen, others)
+    tell(4, 10)
+    names = [str(one.campaign.id) for one in chosen]
+    constraints = Constraints(
+        tuple(
+            Candidate(
+                str(choice.campaign_id),
+                most=choice.most,
+                least=choice.least,
+                kind=choice.kind,
+                day=day_of(offer.at).day,
+                protected=offer.protected,
+            )
+            for choice, offer in zip(settings.choices, chosen, strict=True)
+        ),
+        {choice.kind: settings.per_kind for choice in settings.choices if choice.kind}
+        if settings.per_kind
+        else {},
+        settings.gap_days,
+    )
+    result = allocate_pages(names, month.pages, constraints)
+    tell(8, 10)
+    habit = send_to_all(names, month.pages_to_all, constraints)
+    places = month.places(result)
+    figures = month.figures(result, places, habit)
+    index.keep(engine, look)
+    with db.writing(engine) as session:
+        allocation_id = int(
+            session.execute(
+                sa.insert(allocations)
+                .values(
+                    account_id=account_id, month=settings.month, status="proposed",
+                    figures=figures, made_by=by, made_at=now,
+                )
+                .returning(allocations.c.id)
+            ).scalar_one()
+        )  # fmt: skip
+        for offer, people in zip(chosen, places, strict=True):
+            session.execute(
+                sa.insert(allocation_places).values(
+                    allocation_id=allocation_id, campaign_id=offer.campaign.id,
+                    account_id=account_id, people=people.serialize(), size=len(people),
+                )
+            )  # fmt: skip
+    tell(10, 10)
+    return allocation_id
+
+
+def every(session: Session, account_id: int, month: str) -> list[Divided]:
+    """The divisions of a month, newest first."""
+    rows = session.execute(
+        sa.select(allocations)
+        .where(allocations.c.account_id == account_id, allocations.c.month == month)
+        .order_by(allocations.c.id.desc())
+        .limit(50)
+    )
+    return [_divided(row) for row in rows]
+
+
+def find(session: Session, account_id: int, allocation_id: int) -> Divided | None:
+    """A division of this account; None: there is none of this number."""
+    row = session.execute(
+        sa.select(allocations).where(
+            allocations.c.account_id == account_id, allocations.c.id == allocation_id
+        )
+    ).one_or_none()
+    return _divided(row) if row is not None else None
+
+
+def people(session: Session, account_id: int, allocation_id: int) -> dict[int, BitMap]:
+    """Who gets which campaign."""
+    rows = session.execute(
+        sa.select(allocation_places.c.campaign_id, allocation_places.c.people).where(
+            allocation_places.c.account_id == account_id,
+            allocation_places.c.allocation_id == allocation_id,
+        )
+    )
+    return {row.campaign_id: BitMap.deserialize(row.people) for row in rows}
+
+
+def put_in_force(session: Session, account_id: int, allocation_id: int, now: datetime) -> Divided:
+    """From now on planning keeps these places: nobody else's campaign takes such a slot. The one before is replaced.
+
+    Raises:
+        Refused: its month is over, or it is no proposal.
+    """
+    found = find(session, account_id, allocation_id)
+    if found is None or found.status != "proposed":
+        raise Refused("only a proposal is put in force")
+    if found.month < month_of(now):
+        raise Refused("the month of this division is over")
+    set_aside(session, account_id, found.month)
+    session.execute(
+        sa.update(allocations).where(allocations.c.id == allocation_id).values(status="in_force")
+    )
+    return Divided(found.id, found.month, "in_force", found.made_by, found.made_at, found.figures)
+
+
+def set_aside(session: Session, account_id: int, month: str) -> int:
+    """Take the division in force back: slots go to who comes first again. How many were in force."""
+    return session.execute(
+        sa.update(allocations)
+        .where(
+            allocations.c.account_id == account_id,
+            allocations.c.month == month,
+            allocations.c.status == "in_force",
+        )
+        .values(status="replaced")
+    ).rowcount
+
+
+def likelihood(received: int, clicked: int, mean: float, strength: float = USUAL_STRENGTH) -> float:
+    """How many times as likely as the average somebody clicks who clicked ``clicked`` of ``received`` messages.
+
+    The average counts as ``strength`` further messages, so that one lucky click says little.
+    """
+    if mean <= 0:
+        return 1.0
+    return (clicked + strength * mean) / (received + strength) / mean
+
+
+class _Month:
+    """The month in sets and bytes: whose slots, who is wanted by what, with which value."""
+
+    def __init__(
+        self,
+        session: Session,
+        look: Look,
+        settings: Settings,
+        chosen: Sequence[Offer],
+        others: Sequence[Offer],
+    ) -> None:
+        self.settings, self.chosen = settings, chosen
+        left = index.slots_left(look, settings.month)
+        for offer in others:
+            # planned and protected, but no part of this division: its people keep a slot for it
+            people = BitMap.union(
+                BitMap(), *(some for _rate, some in _groups(look, offer, Choice(0)))
+            )
+            for number in range(1, len(left)):
+                taken = left[number] & people
+                left[number] -= taken
+                left[number - 1] |= taken
+        opted_out = look.leaf(OPTED_OUT)
+        self.left_sets = [people - opted_out for people in left]
+        self.everybody = BitMap.union(*self.left_sets[1:])
+        self.groups = [
+            _groups(look, offer, choice)
+            for offer, choice in zip(chosen, settings.choices, strict=True)
+        ]
+        told = levels(session, look.account_id, look.everybody())
+        self.levels = Levels([(times, some & self.everybody) for times, some in told.cells])
+        known = pasts.every(session, look.account_id)
+        self.outside = min(
+            (one.rate for one in known if one.delivered >= 100), default=USUAL_RATE / 2
+        )
+        self.risk = (
+            settings.risk if settings.risk is not None else measured_risk(session, look.account_id)
+        )
+        base = self.everybody.min() if self.everybody else 0
+        span = self.everybody.max() - base + 1 if self.everybody else 0
+        self.base = base
+        self._level = self.levels.codes(base, span)
+        self._left = bytearray(span)
+        for number, some in enumerate(self.left_sets):
+            if number:
+                _mark(self._left, some, base, number)
+        self._group = []
+        for groups in self.groups:
+            codes = bytearray(span)
+            for number, (_rate_of_group, some) in enumerate(groups, 1):
+                _mark(codes, some & self.everybody, base, number)
+            self._group.append(codes)
+
+    def pages(self) -> Iterator[Page]:
+        """Values of who is in a campaign's audience; who is not is worth nothing to it."""
+        return self._pages(
+            [self._table(number, outside=False) for number in range(len(self.chosen))]
+        )
+
+    def pages_to_all(self) -> Iterator[Page]:
+        """The same for sends to everybody: who is not in the audience clicks like people of the weakest past send."""
+        return self._pages(
+            [self._table(number, outside=True) for number in range(len(self.chosen))]
+        )
+
+    def _pages(self, tables: Sequence[Sequence[Sequence[float]]]) -> Iterator[Page]:
+        count = len(self.everybody)
+        for begin in range(0, count, PAGE):
+            at = [who - self.base for who in self.everybody[begin : begin + PAGE]]
+            level = [self._level[place] for place in at]
+            columns = []
+            for table, codes in zip(tables, self._group, strict=True):
+                columns.append(
+                    array(
+                        "d",
+                        [table[codes[place]][cell] for place, cell in zip(at, level, strict=True)],
+                    )
+                )
+            yield columns, bytes([self._left[place] for place in at])
+
+    def _table(self, number: int, *, outside: bool) -> list[list[float]]:
+        """Values by group (0: in none) and level."""
+        click = self.settings.choices[number].click
+        cost = self.risk * self.settings.follower_worth
+        rates = [
+            self.outside if outside else None,
+            *(rate for rate, _people in self.groups[number]),
+        ]
+        return [
+            [
+                0.0 if rate is None else _chance(rate, times) * click - cost
+                for times, _people in self.levels.cells
+            ]
+            for rate in rates
+        ]
+
+    def places(self, result: Allocation) -> list[BitMap]:
+        """Who gets each campaign."""
+        by_mask: dict[int, list[int]] = {}
+        for who, mask in zip(self.everybody, result.places, strict=True):
+            if mask:
+                by_mask.setdefault(mask, []).append(who)
+        sets = {mask: BitMap(ids) for mask, ids in by_mask.items()}
+        return [
+            BitMap.union(BitMap(), *(some for mask, some in sets.items() if mask >> number & 1))
+            for number in range(len(self.chosen))
+        ]
+
+    def clicks_of(self, number: int, people: BitMap, *, outside: bool = False) -> float:
+        """How many of these people are expected to click a campaign."""
+        groups = list(self.groups[number])
+        if outside:
+            groups.append(
+                (self.outside, people - BitMap.union(BitMap(), *(some for _rate, some in groups)))
+            )
+        return sum(
+            _chance(rate, times) * (people & some).intersection_cardinality(cell)
+            for rate, some in groups
+            for times, cell in self.levels.cells
+        )
+
+    def figures(self, result: Allocation, places: Sequence[BitMap], habit: Any) -> dict[str, Any]:
+        """What the page shows, as stored."""
+        lines = []
+        for number, (offer, choice) in enumerate(
+            zip(self.chosen, self.settings.choices, strict=True)
+        ):
+            wanted = (
+                BitMap.union(BitMap(), *(some for _rate, some in self.groups[number]))
+                & self.everybody
+            )
+            lines.append(
+                {
+                    "campaign_id": offer.campaign.id,
+                    "name": offer.campaign.name,
+                    "at": offer.at.isoformat(),
+                    "wanted": len(wanted),
+                    "people": len(places[number]),
+                    "clicks": round(self.clicks_of(number, places[number]), 1),
+                    "rate": choice.rate if choice.rate is not None else offer.rate,
+                    "click": choice.click,
+                    "protected": offer.protected,
+                    "short": str(offer.campaign.id) in result.short,
+                }
+            )
+        by_name = {str(offer.campaign.id): number for number, offer in enumerate(self.chosen)}
+        sent = [
+            {
+                "campaign_id": int(name),
+                "name": self.chosen[by_name[name]].campaign.name,
+                "people": habit.people[name],
+                "clicks": round(
+                    self.clicks_of(
+                        by_name[name],
+                        BitMap.union(BitMap(), *self.left_sets[turn + 1 :]),
+                        outside=True,
+                    ),
+                    1,
+                ),
+            }
+            for turn, name in enumerate(habit.names)
+        ]
+        return {
+            "settings": self.settings.to_json(),
+            "risk": self.risk,
+            "campaigns": lines,
+            "total": round(result.total, 2),
+            "bound": round(result.bound, 2),
+            "exact": result.exact,
+            "clicks": round(sum(line["clicks"] for line in lines), 1),
+            "slots": sum(line["people"] for line in lines),
+            "everybody": len(self.everybody),
+            "habit": {
+                "total": round(habit.total, 2),
+                "clicks": round(sum(one["clicks"] for one in sent), 1),
+                "slots": sum(one["people"] for one in sent),
+                "campaigns": sent,
+            },
+        }
+
+
+def levels(session: Session, account_id: int, everybody: BitMap) -> Levels:
+    """Followers by how many of the latest campaigns they got and clicked."""
+    runs = session.execute(
+        sa.select(campaign_runs.c.id, campaign_runs.c.campaign_id)
+        .where(
+            campaign_runs.c.account_id == account_id,
+            campaign_runs.c.status.in_(("running", "paused", "finished")),
+        )
+        .order_by(campaign_runs.c.due_at.desc())
+        .limit(LOOKED_AT)
+    ).all()
+    received = [everybody, *(BitMap() for _ in range(MOST_RECEIVED))]
+    clicked = [everybody, *(BitMap() for _ in range(MOST_CLICKED))]
+    for run in runs:
+        got = sa.select(deliveries.c.follower_id).where(
+            deliveries.c.run_id == run.id, deliveries.c.status == "sent"
+        )
+        _add(received, _read(session, got) & everybody)
+    for campaign_id in dict.fromkeys(run.campaign_id for run in runs):
+        clickers = (
+            sa.select(clicks.c.follower_id)
+            .select_from(clicks.join(links, links.c.id == clicks.c.link_id))
+            .where(
+                clicks.c.account_id == account_id,
+                links.c.campaign_id == campaign_id,
+                clicks.c.clean,
+                clicks.c.follower_id.is_not(None),
+            )
+        )
+        _add(clicked, _read(session, clickers) & everybody)
+    messages = sum(len(people) for people in received[1:])
+    hits = sum(len(people) for people in clicked[1:])
+    mean = hits / messages if messages else 0.0
+    cells = []
+    for got in range(MOST_RECEIVED + 1):
+        these = received[got] - received[got + 1] if got < MOST_RECEIVED else received[got]
+        for hit in range(MOST_CLICKED + 1):
+            few = clicked[hit] - clicked[hit + 1] if hit < MOST_CLICKED else clicked[hit]
+            people = these & few
+            if people:
+                cells.append((likelihood(max(got, hit), hit, mean), people))
+    return Levels(cells or [(1.0, BitMap())])
+
+
+def measured_risk(session: Session, account_id: int) -> float:
+    """The chance that one mass message makes a follower leave, above those who leave anyway."""
+    known = [one for one in pasts.every(session, account_id) if not one.typed][:MEASURED]
+    delivered, gone = 0, 0.0
+    for one in known:
+        told = outcome.outcome(session, account_id, one.name)
+        delivered += told.delivered
+        gone += told.unfollows_above_base
+    return gone / delivered if delivered else USUAL_RISK
+
+
+def _rate(campaign: Campaign, known: Sequence[Activity]) -> tuple[float, str]:
+    rates = [float(group["rate"]) for group in campaign.groups or () if group.get("rate")]
+    if rates:
+        return sum(rates) / len(rates), "groups"
+    similar = pasts.chosen(known, list((campaign.brief or {}).get("similar") or ()))
+    for listed, name in ((similar, "similar"), (known, "past")):
+        told = needed(1, [one.as_past() for one in listed])
+        if told.rate > 0:
+            return told.rate, name
+    return USUAL_RATE, "usual"
+
+
+def _groups(look: Look, offer: Offer, choice: Choice) -> list[tuple[float, BitMap]]:
+    """(rate, people) of each group; who is in two belongs to the first. A rate that was typed scales them all."""
+    usual = offer.rate
+    scale = choice.rate / usual if choice.rate is not None and usual > 0 else 1.0
+    rates = [group.get("rate") for group in offer.campaign.groups or ()] or [None]
+    listed = []
+    for number, (_name, segment) in enumerate(offer.campaign.group_segments()):
+        try:
+            where = get_segment(look.session, look.account_id, segment).where
+            listed.append((str(number), look.people(where)))
+        except (Invalid, Refused):
+            listed.append((str(number), BitMap()))
+    apart = first_wins(listed)
+    return [(float(rates[int(name)] or usual) * scale, some) for name, some in apart.items()]
+
+
+def _chance(rate: float, times: float) -> float:
+    return min(0.99, rate * times)
+
+
+def _add(at_least: list[BitMap], people: BitMap) -> None:
+    """Count one more for each of ``people``: ``at_least[n]`` is who was counted so often."""
+    for number in range(len(at_least) - 1, 0, -1):
+        at_least[number] |= at_least[number - 1] & people
+
+
+def _read(session: Session, asked: sa.Select[Any]) -> BitMap:
+    found = BitMap()
+    rows = session.execute(asked.execution_options(yield_per=PAGE)).scalars()
+    for some in rows.partitions():
+        found |= BitMap(some)
+    return found
+
+
+def _mark(codes: bytearray, people: BitMap, base: int, value: int) -> None:
+    for who in people:
+        codes[who - base] = value
+
+
+def _divided(row: Any) -> Divided:
+    return Divided(row.id, row.month, row.status, row.made_by, row.made_at, row.figures)
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass
