@@ -24,6 +24,7 @@ from bot.campaigns import (
 )
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
 from bot.campaigns.definitions import Campaign
+from bot.campaigns.document import RESULT_TAGS
 from bot.campaigns.funnel import Effect, Step
 from bot.campaigns.live import Picture
 from bot.clock import month_of
@@ -388,11 +389,7 @@ def _tags(session: Session, picture: Picture) -> list[tuple[str, int]]:
     first, campaign = picture.first, picture.campaign
     if first is None:
         return []
-    result = [
-        name
-        for key in definitions.RESULT_TAGS
-        if (name := (campaign.after or {}).get(key)) is not None
-    ]
+    result = [name for key in RESULT_TAGS if (name := (campaign.after or {}).get(key)) is not None]
     names = list(dict.fromkeys([*result, *funnel.monitored(campaign)]))
     rows = session.execute(
         sa.select(tags.c.name, sa.func.count(sa.distinct(follower_tags.c.follower_id)))

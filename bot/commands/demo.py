@@ -102,7 +102,7 @@ def _on_one_clock(tool: Tool, platform: Platform, frozen: Clock) -> Runtime:
 
 def _compare(tool: Tool, stage: load.Stage) -> None:
     with tool.reading() as session:
-        account_id = accounts.get(session, load.SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
     rows = list(play.told(play.outcomes(stage, account_id, stage.rt.clock())))
     print_table(
         ["", t("全量群发", "send to all"), t("精准触达", "targeted")],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, render_template, request
-from flask_babel import gettext as _
+from flask_babel import gettext
 
 from bot import db
 from bot.campaigns import comparison, definitions
@@ -17,6 +17,11 @@ from bot.console.words import dated
 from bot.db import Session
 
 EVERYBODY = "everybody"  # in the address: the send to everybody
+
+
+def _(text: str, **values: Any) -> str:
+    """A sentence in the operator's language, as plain text."""
+    return str(gettext(text, **values))
 
 
 @page("/campaigns/compare", "campaigns.read")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask_babel import gettext as _
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
 from bot.campaigns.definitions import Campaign
@@ -34,6 +34,11 @@ VERDICTS = {
     "one_arm": _l("只有一个版本送达"),
 }
 MASS = "mass"
+
+
+def _(text: str, **values: Any) -> str:
+    """A sentence in the operator's language, as plain text."""
+    return str(gettext(text, **values))
 
 
 def reason_words(status: str, reason: str, channels: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from bot.campaigns import definitions, funnel
 from bot.clock import Clock
 from bot.demo import truth
 from bot.demo.history import MONITORING
-from bot.demo.load import APP_ID, SLUG, Stage
+from bot.demo.load import APP_ID, Stage
 from bot.demo.population import SEED, Person
 from bot.demo.truth import share
 from bot.errors import Refused
@@ -129,7 +129,7 @@ def import_lists(crowd: Crowd, everybody: Sequence[Person], size: int, at: datet
     Lists say who; the number of readers is copied from the platform's own site. Doing it twice changes nothing.
     """
     with db.writing(crowd.stage.rt.engine) as session:
-        account_id = accounts.get(session, SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
         campaign_id = session.execute(
             sa.select(campaigns.c.id).where(
                 campaigns.c.account_id == account_id, campaigns.c.name == truth.CAMPAIGN

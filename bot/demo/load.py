@@ -135,7 +135,7 @@ def _second_account(stage: Stage, everybody: list[Person], size: int, now: datet
     """Followers of the welfare account; the shared ones have the same UnionID on both."""
     shared = [person for person in everybody if person.union_id]
     given = _on_sandbox(stage, SECOND_SLUG, SECOND_APP_ID, SECOND_ORIGINAL_ID)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(1, share(SECOND_FOLLOWERS, size) + 1):
         both = shared[number - 1] if number <= len(shared) else None
         rows.append(

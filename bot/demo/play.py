@@ -18,7 +18,7 @@ from bot.campaigns.status import OPEN_RUNS
 from bot.clock import Clock
 from bot.demo import campaigns, deeds, truth
 from bot.demo.deeds import Act, Crowd
-from bot.demo.load import APP_ID, SIZES, SLUG, Stage, apply_file
+from bot.demo.load import APP_ID, SIZES, Stage, apply_file
 from bot.demo.population import SEED, Person, people
 from bot.sandbox.acts import NotPossible
 from bot.sandbox.personas import forget_unread
@@ -227,4 +227,4 @@ def _percent(rate: float | None) -> str:
     return "—" if rate is None else f"{rate:.2%}"
 
 
-__all__ = ["SLUG", "live", "outcomes", "play", "told", "work"]
+__all__ = ["live", "outcomes", "play", "told", "work"]

@@ -111,7 +111,7 @@ def test_loading_twice_changes_nothing(demo: DemoWorld) -> None:
 def test_ledger_and_platform_agree_on_the_day_of_the_campaign(demo: DemoWorld) -> None:
     load.load(demo.stage, "small", CAMPAIGN_DAY)
     with db.reading(demo.rt.engine) as session:
-        account = accounts.get(session, load.SLUG)
+        account = accounts.get(session, truth.SLUG)
         assert ledger.histogram(session, account.id, "2025-11") == {
             0: 30, 1: 180, 2: 690, 3: 1_060, 4: 40,
         }  # fmt: skip
@@ -144,7 +144,7 @@ def test_the_targeted_campaign_guides_more_people_for_fewer_slots(
     load.load(demo.stage, "small", CAMPAIGN_DAY)
     play.play(demo.stage, demo.platform, demo.clock, demo.product, "small", lambda _day: None)
     with db.reading(demo.rt.engine) as session:
-        account_id = accounts.get(session, load.SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
         assert ledger.check(session, account_id, "2025-11") == []
     everybody, targeted = play.outcomes(demo.stage, account_id, demo.clock())
     # planted: of the targeted about a quarter follow the link, of everybody two in a hundred

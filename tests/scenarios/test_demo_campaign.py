@@ -57,7 +57,7 @@ def test_the_small_demo_campaign_has_the_same_shares(demo: DemoWorld) -> None:
         assert second.total.sent == 41
         guided = sum(role.guided > 0 for role in truth.roles(2_000))
         assert picture.guided == guided
-        account_id = accounts.get(session, load.SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
         assert ledger.check(session, account_id, "2025-11") == []
 
 
@@ -67,7 +67,7 @@ def _review(demo: DemoWorld, size: str) -> None:
     with db.writing(demo.rt.engine) as session:
         for name, role in (("小林", "operator"), ("周姐", "lead")):
             operators.add(session, name, role, MORNING, "demo-password-1")
-        account = accounts.get(session, load.SLUG)
+        account = accounts.get(session, truth.SLUG)
         document = campaigns.document(FIRST_WAVE, count)
         campaign = definitions.save(session, account, document, MORNING, by="小林")
         told = reviews.forecast(session, account, campaign, MORNING)
@@ -141,7 +141,7 @@ def _first_waves(demo: DemoWorld) -> None:
         refused = demo.platform.refused(load.APP_ID)
     assert {(one["errcode"], one["count"]) for one in refused} == {(45015, 9), (43101, 8)}
     with db.reading(demo.rt.engine) as session:
-        account_id = accounts.get(session, load.SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
         assert ledger.check(session, account_id, "2025-11") == []
     taken = demo.platform.mass_counts(load.APP_ID, "2025-11")
     assert max(taken.values()) <= 4
@@ -161,7 +161,7 @@ def _example(session: db.Session, campaign: Campaign, picture: live.Picture) -> 
 
 def _comparison(demo: DemoWorld) -> None:
     with db.reading(demo.rt.engine) as session:
-        account_id = accounts.get(session, load.SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
         everybody = comparison.to_everybody(session, account_id, FIRST_WAVE, demo.clock(), 1_000)
         mine = comparison.of_campaign(session, _campaign(session), demo.clock())
     assert everybody is not None
@@ -220,12 +220,12 @@ def _results(demo: DemoWorld) -> None:
 
 def _stop_the_planned(demo: DemoWorld) -> None:
     with db.writing(demo.rt.engine) as session:
-        account_id = accounts.get(session, load.SLUG).id
+        account_id = accounts.get(session, truth.SLUG).id
         definitions.stop(session, definitions.get(session, account_id, campaigns.PLANNED[0][1]))
 
 
 def _campaign(session: db.Session) -> Campaign:
-    return definitions.get(session, accounts.get(session, load.SLUG).id, truth.CAMPAIGN)
+    return definitions.get(session, accounts.get(session, truth.SLUG).id, truth.CAMPAIGN)
 
 
 def _people(lines: Sequence[Line]) -> dict[str, int]:
