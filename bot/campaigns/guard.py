@@ -45,7 +45,7 @@ class GuardCounts:
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """Where the lines are. The defaults were chosen by simulation (tests/simulations/test_guard.py).
+    """Where the lines are. The defaults are ours, held by simulation (tests/simulations/test_guard.py).
 
     ``tolerated``: times the base rate that a message may cost; some leave because they are reminded that
     they follow. ``suspected``: the multiples of the tolerated rate looked for, each alike. ``false_stops``: how
@@ -56,7 +56,7 @@ class GuardLimits:
 
     tolerated: float = 1.25
     suspected: tuple[float, ...] = (2.0, 4.0)
-    false_stops: float = 0.02
+    false_stops: float = 0.05
     least_unfollows: int = 5
     errors_share: float = 0.2
     errors_from: int = 50

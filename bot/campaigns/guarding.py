@@ -20,7 +20,14 @@ from bot.campaigns.budget import allowance
 from bot.campaigns.candidates import MASS
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.guard import GuardCounts, GuardVerdict
-from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE, patience, stages
+from bot.campaigns.waves import (
+    CANARY_PATIENCE,
+    CANARY_WAVE,
+    DOUBT_WAIT,
+    may_doubt,
+    patience,
+    stages,
+)
 from bot.clock import parse_moment
 from bot.db import Session
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
@@ -60,8 +67,9 @@ def look(engine: Engine, run_id: int, now: datetime) -> GuardVerdict | None:
         found = None
         if _is_out(state) and _look_due(session, run, account, now):
             found = judge(session, account, run, now)
-            state = _seen(state, found, now)
-            if not found.stop:
+            if found.stop or not _says_the_same(state, found):
+                state = _seen(state, found, now)
+            if not found.stop and not _in_doubt(state, found, account, now):
                 state |= {"stage": state["stage"] + 1, "out_at": None, "wave": None, "below": None}
         if found is None or not found.stop:
             state = _opened(session, run, campaign, state, now)
@@ -208,6 +216,15 @@ def _look_at(state: Mapping[str, Any], account: Account) -> datetime:
     """When the part that is out has had its time."""
     times = patience(state["stages"], state["stage"])
     return parse_moment(state["out_at"]) + times * account.limits.guard_every
+
+
+def _in_doubt(
+    state: Mapping[str, Any], found: GuardVerdict, account: Account, now: datetime
+) -> bool:
+    """Whether the last look before more than a tenth go should wait for more: the evidence points at people leaving."""
+    if not may_doubt(state["stages"], state["stage"]) or found.evidence["evidence"] <= 0:
+        return False
+    return now < parse_moment(state["out_at"]) + DOUBT_WAIT * account.limits.guard_every
 
 
 def _look_due(session: Session, run: Any, account: Account, now: datetime) -> bool:

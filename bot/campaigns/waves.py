@@ -27,6 +27,10 @@ LOOKED_UNTIL, THEN = 0.10, 0.30
 # times the usual wait before more than a tenth go. A tenth of fewer than 10,000 people shows 1 % seldom however
 # long one waits. Source: our choice, by simulation (tests/bot/campaigns/test_waves.py)
 LONG_WAIT_FROM, LONG_WAIT, SHORT_WAIT = 10_000, 6, 2
+# times the usual wait that pass at the most before more than a tenth of such an audience go, while the evidence
+# speaks rather for people leaving than against it. At the base rate that is one run in twenty.
+# Source: our choice, by simulation (tests/simulations/test_guard.py)
+DOUBT_WAIT = 24
 # each part of a run needs a call for every group and variant, and an account has 100 calls a day.
 # Source: docs/wechat-limits.md 8 (read 2026-11); the rest is for other campaigns
 MOST_CALLS = 60
@@ -90,6 +94,11 @@ def patience(parts: Sequence[int], stage: int) -> int:
     if len(parts) < 3 or stage != len(small) - 1:
         return 1
     return LONG_WAIT if parts[-1] >= LONG_WAIT_FROM else SHORT_WAIT
+
+
+def may_doubt(parts: Sequence[int], stage: int) -> bool:
+    """Whether the look after this part waits on while it is in doubt: the last before more than a tenth go."""
+    return parts[-1] >= LONG_WAIT_FROM and patience(parts, stage) == LONG_WAIT
 
 
 def _stages(people: int, first: int, step: int) -> list[int]:

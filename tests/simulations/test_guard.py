@@ -7,9 +7,10 @@ from random import Random
 import pytest
 
 from bot.campaigns.guard import GuardCounts, exposure_of, verdict
-from bot.campaigns.waves import stages
+from bot.campaigns.waves import DOUBT_WAIT, may_doubt, patience, stages
 
-GAP = 2.0  # hours between the parts of a run
+EVERY = 0.25  # hours between two looks: the default of an account
+AFTERWARDS = 24  # looks two hours apart, once everybody has the message
 RUNS = 200
 
 
@@ -25,38 +26,45 @@ def leavers(people: int, rate: float, chance: Random) -> list[float]:
 
 
 def stopped_at(people: int, rate: float, base: float, chance: Random) -> float | None:
-    """The share that had the message when the run was stopped; None: it never was."""
+    """The share that had the message when the run was stopped; None: it never was. As ``guarding.look`` goes on."""
     gone: list[float] = []
     batches: list[tuple[int, float]] = []
     hours, out = 0.0, 0
-    steps = stages(people)
-    for upto in steps:
+    parts = stages(people)
+    for stage, upto in enumerate(parts):
         batches.append((upto - out, hours))
         gone += [hours + after for after in leavers(upto - out, rate, chance)]
         out = upto
-        looks = 1 if upto < steps[-1] else 12
-        for _ in range(looks):
-            hours += GAP
+        last = upto == parts[-1]
+        wait = AFTERWARDS if last else patience(parts, stage)
+        most = DOUBT_WAIT if may_doubt(parts, stage) else wait
+        for looks in range(1, most + 1):
+            hours += 2.0 if last else EVERY
             seen = sum(moment <= hours for moment in gone)
             exposure = exposure_of((size, timedelta(hours=hours - at)) for size, at in batches)
-            counts = GuardCounts(people, out, seen, out, 0, exposure)
-            if verdict(counts, base).stop:
+            found = verdict(GuardCounts(people, out, seen, out, 0, exposure), base)
+            if found.stop:
                 return out / people
+            if looks >= wait and found.evidence["evidence"] <= 0:
+                break
     return None
 
 
-def test_one_percent_is_stopped_before_a_tenth() -> None:
+@pytest.mark.slow  # 1.5 s: two hundred runs with all their looks
+@pytest.mark.parametrize(("people", "early"), [(20_000, 0.95), (50_000, 1.0)])
+def test_one_percent_is_stopped_before_a_tenth(people: int, early: float) -> None:
     chance = Random(5)
-    found = [stopped_at(20_000, 0.01, 0.0016, chance) for _ in range(RUNS)]
+    found = [stopped_at(people, 0.01, 0.0016, chance) for _ in range(RUNS)]
     shares = [1.0 if share is None else share for share in found]
-    assert sum(share <= 0.1 for share in shares) >= 0.9 * RUNS
-    assert sum(share <= 0.3 for share in shares) == RUNS
+    assert sum(share <= 0.1 for share in shares) >= early * RUNS
+    assert sum(share <= 0.3 for share in shares) >= 0.99 * RUNS
 
 
-@pytest.mark.parametrize("base", [0.0016, 0.003])
-def test_the_base_rate_hardly_ever_stops_a_run(base: float) -> None:
+@pytest.mark.slow  # 1.5 s: two hundred runs with all their looks
+@pytest.mark.parametrize(("people", "base"), [(20_000, 0.0016), (20_000, 0.003), (3_000, 0.0016)])
+def test_the_base_rate_hardly_ever_stops_a_run(people: int, base: float) -> None:
     chance = Random(6)
-    stopped = sum(stopped_at(20_000, base, base, chance) is not None for _ in range(RUNS))
+    stopped = sum(stopped_at(people, base, base, chance) is not None for _ in range(RUNS))
     assert stopped < 0.01 * RUNS
 
 
