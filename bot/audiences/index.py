@@ -240,19 +240,26 @@ def refresh(engine: Engine, now: datetime) -> int:
     with db.reading(engine) as session:
         due = _due(session, now)
     counted: set[tuple[int, str]] = set()  # the ledger's sets are counted together
+    everybody: dict[int, Counted] = {}  # who follows, counted once an account
     for account_id, leaf in due:
         if clock.tick_seconds() - started > JOB_SECONDS:
             break
         if (account_id, key_of(leaf)) not in counted:
-            counted |= {(account_id, key) for key in _recount(engine, account_id, leaf, now)}
+            made = _recount(engine, account_id, leaf, now, everybody)
+            counted |= {(account_id, key) for key in made}
     return len(counted)
 
 
-def _recount(engine: Engine, account_id: int, leaf: Leaf, now: datetime) -> set[str]:
+def _recount(
+    engine: Engine, account_id: int, leaf: Leaf, now: datetime, everybody: dict[int, Counted]
+) -> set[str]:
     try:
         with db.reading(engine) as session:
-            look = Look(session, account_id, now, fresh=True)
+            known = {key_of(SUBSCRIBED): everybody[account_id]} if account_id in everybody else {}
+            look = Look(session, account_id, now, fresh=True, found=known)
             look.leaf(leaf)
+            if key_of(SUBSCRIBED) in look.found:
+                everybody[account_id] = look.found[key_of(SUBSCRIBED)]
     except Invalid:  # a filter that is no more: its plug-in was removed
         with db.writing(engine) as session:
             session.execute(
@@ -420,7 +427,11 @@ def _count(look: Look, leaf: Leaf) -> dict[str, Counted]:
     if key == ":taken":
         sets = _taken(look, value["month"])
     else:
-        sets = [(leaf, BitMap(look.session.execute(_select(look, key, value)).scalars()))]
+        found = BitMap(look.session.execute(_select(look, key, value)).scalars())
+        if not key.startswith(":"):
+            # an index of tags or events knows nothing of who follows: one set more is quicker than a join
+            found &= look.everybody()
+        sets = [(leaf, found)]
     seconds = (clock.tick_seconds() - started) / len(sets)
     return {key_of(one): Counted(one, found, look.now, seconds) for one, found in sets}
 
@@ -432,13 +443,13 @@ def _select(look: Look, key: str, value: Any) -> sa.Select[Any]:
     member, parsed = segments.filter_of(key, value)
     ids: Callable[..., sa.Select[Any] | None] | None = getattr(member, "ids", None)
     found = ids(parsed, account_id, now) if ids is not None else None
-    mine = sa.select(followers.c.id).where(
-        followers.c.account_id == account_id, followers.c.subscribed.is_(sa.true())
+    if found is not None:
+        return found
+    return sa.select(followers.c.id).where(
+        followers.c.account_id == account_id,
+        followers.c.subscribed.is_(sa.true()),
+        member.where(parsed, account_id, now, _no_segment),
     )
-    if found is None:
-        return mine.where(member.where(parsed, account_id, now, _no_segment))
-    listed = found.subquery()
-    return mine.join(listed, listed.c[0] == followers.c.id)
 
 
 def _no_segment(name: str) -> sa.ColumnElement[bool]:
