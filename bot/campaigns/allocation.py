@@ -6,6 +6,7 @@ is known. Followers are read as sets and kept as bytes, so that a million take s
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,8 +29,8 @@ from bot.campaigns.allocate import (
     Constraints,
     Page,
     allocate_pages,
-    send_to_all,
 )
+from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH as SLOTS
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.estimate import needed
 from bot.campaigns.holds import MASS
@@ -44,6 +45,7 @@ from bot.tables.campaigns import (
     campaign_runs,
     deliveries,
 )
+from bot.tables.followers import followers
 from bot.tables.tracking import clicks, links
 
 DIVIDE = "divide_slots"  # the job of a large account
@@ -55,7 +57,8 @@ USUAL_STRENGTH = 10.0  # messages: how much the average weighs beside what one f
 USUAL_RATE = 0.05  # of an account without any past
 USUAL_RISK = 0.001  # of a follower who leaves because of one message; an account without any past
 FOLLOWER_WORTH = 2.0  # clicks: what is lost with a follower, until somebody says otherwise
-MEASURED = 3  # of the latest mass campaigns: the risk is read off them
+TO_ALL = 0.5  # of the followers: a past send that reached so many was one to everybody
+MEASURED = 6  # of the latest mass campaigns: the risk is read off them
 
 Tell = Callable[[int, int], None]
 
@@ -144,6 +147,11 @@ def offers(session: Session, account: Account, month: str, now: datetime) -> lis
     """Mass campaigns of a month, planned and drafted, that may take part, in order of time."""
     begin, end = start_of_month(month), start_of_month(next_month(month))
     known = pasts.every(session, account.id)
+    present = session.execute(
+        sa.select(sa.func.count()).where(
+            followers.c.account_id == account.id, followers.c.subscribed
+        )
+    ).scalar_one()
     found = []
     for campaign in definitions.every(session, account.id):
         if MASS not in campaign.channels or campaign.status not in (
@@ -155,7 +163,10 @@ def offers(session: Session, account: Account, month: str, now: datetime) -> lis
         at = next_due(campaign.schedule, max(begin, now))
         if at is None or at >= end:
             continue
-        rate, rate_of = _rate(campaign, known)
+        # a send to everybody does as sends to everybody did, one to some as those to some did
+        to_all = _to_all(session, campaign)
+        like = [one for one in known if (one.delivered >= TO_ALL * present) == to_all]
+        rate, rate_of = _rate(campaign, known, like or known)
         worth = campaign.worth or {}
         found.append(
             Offer(
@@ -222,11 +233,10 @@ def propose(
         else {},
         settings.gap_days,
     )
-    result = allocate_pages(names, month.pages, constraints)
+    result = month.divide(names, constraints)
     tell(8, 10)
-    habit = send_to_all(names, month.pages_to_all, constraints)
     places = month.places(result)
-    figures = month.figures(result, places, habit)
+    figures = month.figures(result, places, month.habit())
     index.keep(engine, look)
     with db.writing(engine) as session:
         allocation_id = int(
@@ -323,6 +333,14 @@ def likelihood(received: int, clicked: int, mean: float, strength: float = USUAL
     return (clicked + strength * mean) / (received + strength) / mean
 
 
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What sending to everybody would be worth; ``order``: the campaigns, by their number, as they would go out."""
+
+    total: float
+    order: tuple[int, ...]
+
+
 class _Month:
     """The month in sets and bytes: whose slots, who is wanted by what, with which value."""
 
@@ -361,63 +379,82 @@ class _Month:
         self.risk = (
             settings.risk if settings.risk is not None else measured_risk(session, look.account_id)
         )
+        # every follower is one of few kinds: level, group by campaign, slots left
         base = self.everybody.min() if self.everybody else 0
         span = self.everybody.max() - base + 1 if self.everybody else 0
-        self.base = base
-        self._level = self.levels.codes(base, span)
-        self._left = bytearray(span)
-        for number, some in enumerate(self.left_sets):
-            if number:
-                _mark(self._left, some, base, number)
-        self._group = []
+        left_of = bytearray(span)
+        for number, some in enumerate(self.left_sets[1:], 1):
+            _mark(left_of, some, base, number)
+        group_of = []
         for groups in self.groups:
             codes = bytearray(span)
             for number, (_rate_of_group, some) in enumerate(groups, 1):
                 _mark(codes, some & self.everybody, base, number)
-            self._group.append(codes)
+            group_of.append(codes)
+        seen: dict[tuple[int, ...], int] = {}
+        rows = zip(self.levels.codes(base, span), *group_of, left_of, strict=True)
+        # who has no slot left stands in none of the sets
+        self.kind_of = array("I", (seen.setdefault(row, len(seen)) for row in rows if row[-1]))
+        self.kinds = list(seen)
+        self.sizes = Counter(self.kind_of)
 
-    def pages(self) -> Iterator[Page]:
-        """Values of who is in a campaign's audience; who is not is worth nothing to it."""
-        return self._pages(
-            [self._table(number, outside=False) for number in range(len(self.chosen))]
-        )
+    def divide(self, names: Sequence[str], constraints: Constraints) -> Allocation:
+        """The division. Without limits on people a kind decides for all who are of it."""
+        values = self._values(outside=False)
+        left = bytes(kind[-1] for kind in self.kinds)
+        if any(one.most is not None or one.least for one in constraints.campaigns):
 
-    def pages_to_all(self) -> Iterator[Page]:
-        """The same for sends to everybody: who is not in the audience clicks like people of the weakest past send."""
-        return self._pages(
-            [self._table(number, outside=True) for number in range(len(self.chosen))]
-        )
+            def pages() -> Iterator[Page]:
+                for begin in range(0, len(self.kind_of), PAGE):
+                    some = self.kind_of[begin : begin + PAGE]
+                    columns = [array("d", map(column.__getitem__, some)) for column in values]
+                    yield columns, bytes(map(left.__getitem__, some))
 
-    def _pages(self, tables: Sequence[Sequence[Sequence[float]]]) -> Iterator[Page]:
-        count = len(self.everybody)
-        for begin in range(0, count, PAGE):
-            at = [who - self.base for who in self.everybody[begin : begin + PAGE]]
-            level = [self._level[place] for place in at]
-            columns = []
-            for table, codes in zip(tables, self._group, strict=True):
-                columns.append(
-                    array(
-                        "d",
-                        [table[codes[place]][cell] for place, cell in zip(at, level, strict=True)],
-                    )
-                )
-            yield columns, bytes([self._left[place] for place in at])
+            return allocate_pages(names, pages, constraints)
+        told = allocate_pages(names, lambda: [(values, left)], constraints)
+        total, people = 0.0, dict.fromkeys(names, 0)
+        for kind, mask in enumerate(told.places):
+            for number, name in enumerate(names):
+                if mask >> number & 1:
+                    people[name] += self.sizes[kind]
+                    total += self.sizes[kind] * values[number][kind]
+        places = array("H", map(told.places.__getitem__, self.kind_of))
+        return Allocation(tuple(names), places, total, total, told.exact, people)
 
-    def _table(self, number: int, *, outside: bool) -> list[list[float]]:
-        """Values by group (0: in none) and level."""
-        click = self.settings.choices[number].click
+    def habit(self) -> "Habit":
+        """Sends to everybody as long as there are slots: those with most value over all, day by day.
+
+        Who is not in a campaign's audience clicks like people of the weakest past send.
+        """
+        values = self._values(outside=True)
+        sums = [sum(size * column[kind] for kind, size in self.sizes.items()) for column in values]
+        best = sorted(range(len(sums)), key=lambda number: -sums[number])[:SLOTS]
+        order = sorted(best, key=lambda number: (self.chosen[number].at, number))
+        total = 0.0
+        for turn, number in enumerate(order):
+            column = values[number]
+            total += sum(
+                size * column[kind]
+                for kind, size in self.sizes.items()
+                if self.kinds[kind][-1] > turn
+            )
+        return Habit(total, tuple(order))
+
+    def _values(self, *, outside: bool) -> list[list[float]]:
+        """The value of each campaign to each kind. Who is in none of its groups is worth nothing to it."""
         cost = self.risk * self.settings.follower_worth
-        rates = [
-            self.outside if outside else None,
-            *(rate for rate, _people in self.groups[number]),
-        ]
-        return [
-            [
-                0.0 if rate is None else _chance(rate, times) * click - cost
-                for times, _people in self.levels.cells
+        found = []
+        for number, choice in enumerate(self.settings.choices):
+            rates = [
+                self.outside if outside else None,
+                *(rate for rate, _some in self.groups[number]),
             ]
-            for rate in rates
-        ]
+            column = []
+            for kind in self.kinds:
+                rate, times = rates[kind[1 + number]], self.levels.cells[kind[0]][0]
+                column.append(0.0 if rate is None else _chance(rate, times) * choice.click - cost)
+            found.append(column)
+        return found
 
     def places(self, result: Allocation) -> list[BitMap]:
         """Who gets each campaign."""
@@ -444,7 +481,9 @@ class _Month:
             for times, cell in self.levels.cells
         )
 
-    def figures(self, result: Allocation, places: Sequence[BitMap], habit: Any) -> dict[str, Any]:
+    def figures(
+        self, result: Allocation, places: Sequence[BitMap], habit: "Habit"
+    ) -> dict[str, Any]:
         """What the page shows, as stored."""
         lines = []
         for number, (offer, choice) in enumerate(
@@ -468,23 +507,17 @@ class _Month:
                     "short": str(offer.campaign.id) in result.short,
                 }
             )
-        by_name = {str(offer.campaign.id): number for number, offer in enumerate(self.chosen)}
-        sent = [
-            {
-                "campaign_id": int(name),
-                "name": self.chosen[by_name[name]].campaign.name,
-                "people": habit.people[name],
-                "clicks": round(
-                    self.clicks_of(
-                        by_name[name],
-                        BitMap.union(BitMap(), *self.left_sets[turn + 1 :]),
-                        outside=True,
-                    ),
-                    1,
-                ),
-            }
-            for turn, name in enumerate(habit.names)
-        ]
+        sent = []
+        for turn, number in enumerate(habit.order):
+            some = BitMap.union(BitMap(), *self.left_sets[turn + 1 :])
+            sent.append(
+                {
+                    "campaign_id": self.chosen[number].campaign.id,
+                    "name": self.chosen[number].campaign.name,
+                    "people": len(some),
+                    "clicks": round(self.clicks_of(number, some, outside=True), 1),
+                }
+            )
         return {
             "settings": self.settings.to_json(),
             "risk": self.risk,
@@ -555,16 +588,29 @@ def measured_risk(session: Session, account_id: int) -> float:
     for one in known:
         told = outcome.outcome(session, account_id, one.name)
         delivered += told.delivered
-        gone += told.unfollows_above_base
-    return gone / delivered if delivered else USUAL_RISK
+        gone += told.unfollows - told.base_unfollows
+    return max(0.0, gone) / delivered if delivered else USUAL_RISK
 
 
-def _rate(campaign: Campaign, known: Sequence[Activity]) -> tuple[float, str]:
+def _to_all(session: Session, campaign: Campaign) -> bool:
+    for _name, segment in campaign.group_segments():
+        try:
+            where = get_segment(session, campaign.account_id, segment).where
+        except Refused:
+            continue
+        if definitions.is_everybody(session, campaign.account_id, where):
+            return True
+    return False
+
+
+def _rate(
+    campaign: Campaign, known: Sequence[Activity], like: Sequence[Activity]
+) -> tuple[float, str]:
     rates = [float(group["rate"]) for group in campaign.groups or () if group.get("rate")]
     if rates:
         return sum(rates) / len(rates), "groups"
     similar = pasts.chosen(known, list((campaign.brief or {}).get("similar") or ()))
-    for listed, name in ((similar, "similar"), (known, "past")):
+    for listed, name in ((similar, "similar"), (like, "past")):
         told = needed(1, [one.as_past() for one in listed])
         if told.rate > 0:
             return told.rate, name
@@ -599,9 +645,9 @@ def _add(at_least: list[BitMap], people: BitMap) -> None:
 
 def _read(session: Session, asked: sa.Select[Any]) -> BitMap:
     found = BitMap()
-    rows = session.execute(asked.execution_options(yield_per=PAGE)).scalars()
+    rows = session.execute(asked.execution_options(yield_per=PAGE))
     for some in rows.partitions():
-        found |= BitMap(some)
+        found |= BitMap([row[0] for row in some])
     return found
 
 

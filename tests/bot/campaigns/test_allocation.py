@@ -21,6 +21,8 @@ from tests.bot.campaigns.makers import make_campaign, make_delivery, make_run
 MONTH = "2025-03"
 PEOPLE = 6
 RISK, WORTH = 0.01, 2.0
+# followers, their slots, campaigns, rates, value by (follower, number of the campaign)
+Drawn = tuple[list[int], dict[int, int], list[int], list[float], dict[tuple[int, int], float]]
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def drawn(engine: sa.Engine, account: Account, now: datetime, request: pytest.FixtureRequest):
+def drawn(
+    engine: sa.Engine, account: Account, now: datetime, request: pytest.FixtureRequest
+) -> Drawn:
     """Six followers with slots, tags and a past drawn by chance; three campaigns for three tags."""
     chance = random.Random(getattr(request, "param", 0))
     audiences: list[set[int]] = []
@@ -56,7 +60,7 @@ def drawn(engine: sa.Engine, account: Account, now: datetime, request: pytest.Fi
         clicked = set(chance.sample(ids, 2))
         for who in ids:
             make_delivery(session, account.id, run, who, status="sent")
-        for number, who in enumerate(sorted(clicked)):
+        for who in sorted(clicked):
             session.execute(
                 sa.insert(clicks).values(
                     account_id=account.id, link_id=link, follower_id=who, at=now, clean=True,
@@ -91,7 +95,12 @@ def drawn(engine: sa.Engine, account: Account, now: datetime, request: pytest.Fi
     return ids, left, campaign_ids, rates, values
 
 
-def best(ids, left, values, most: list[int | None]) -> float:
+def best(
+    ids: list[int],
+    left: dict[int, int],
+    values: dict[tuple[int, int], float],
+    most: list[int | None],
+) -> float:
     """The highest total of all ways to give out slots."""
     ways = []
     for who in ids:
@@ -119,7 +128,7 @@ def best(ids, left, values, most: list[int | None]) -> float:
 @pytest.mark.parametrize("drawn", range(8), indirect=True)
 @pytest.mark.parametrize("most", [[None, None, None], [2, None, 1]], ids=["free", "limited"])
 def test_small_months_are_divided_as_well_as_trying_everything(
-    engine: sa.Engine, account: Account, drawn, now: datetime, most: list[int | None]
+    engine: sa.Engine, account: Account, drawn: Drawn, now: datetime, most: list[int | None]
 ) -> None:
     ids, left, campaign_ids, rates, values = drawn
     settings = Settings(
@@ -151,9 +160,9 @@ def test_small_months_are_divided_as_well_as_trying_everything(
 
 
 def test_what_is_in_force_is_kept_for_its_campaigns(
-    engine: sa.Engine, account: Account, drawn, now: datetime
+    engine: sa.Engine, account: Account, drawn: Drawn, now: datetime
 ) -> None:
-    ids, left, campaign_ids, rates, _values = drawn
+    campaign_ids = drawn[2]
     choices = tuple(Choice(one, rate=0.5) for one in campaign_ids)
     first = allocation.propose(
         engine, account.id, Settings(MONTH, choices, risk=RISK), now, by="Ann"
