@@ -85,10 +85,10 @@ def campaign_approve(here: Here, campaign_id: int) -> Answer | str:
 def campaign_reject(here: Here, campaign_id: int) -> Answer:
     """Send it back, with the reason."""
     reason = request.form.get("reason", "").strip()[:500]
-    if not reason:
-        raise Invalid("reason", "say why, so that it can be mended")
     with db.writing(here.rt.engine) as session:
         campaign = known(session, here, campaign_id)
+        if not reason:
+            raise Invalid("reason", "say why, so that it can be mended")
         reviews.reject(session, campaign, reason)
         here.audit(
             session, "campaign.reject", f"campaign:{campaign.name}", after={"reason": reason}

@@ -120,10 +120,10 @@ def campaign_readers(here: Here, campaign_id: int) -> Answer:
     """Write down how many read it, as the platform's own site shows; empty takes the number back."""
     given = request.form.get("people", "").replace(",", "").strip()
     people = whole(given)
-    if given and people is None:
-        raise Invalid("people", "must be a whole number from 0")
     with db.writing(here.rt.engine) as session:
         campaign = known(session, here, campaign_id)
+        if given and people is None:
+            raise Invalid("people", "must be a whole number from 0")
         before = funnel.readers(session, campaign)
         funnel.enter_readers(session, campaign, people, here.now)
         here.audit(
