@@ -4,6 +4,7 @@ from flask import Flask
 
 from bot.api import (
     account,
+    allocation,
     audit,
     calendar,
     campaigns,
@@ -46,6 +47,7 @@ AREAS = (
     campaigns,
     calendar,
     ledger,
+    allocation,
     plans,
     playbooks,
     materials,

@@ -2,11 +2,12 @@
 
 import pytest
 
-from bot import db
+from bot import db, jobs
 from bot.accounts import Account
 from bot.audiences import segments
 from bot.campaigns import external_sends
 from bot.runtime import Runtime
+from bot.tasks import bound
 from tests import factories
 from tests.bot.api.conftest import Program
 from tests.bot.campaigns.makers import make_campaign
@@ -60,3 +61,20 @@ def test_the_calendar_is_asked_and_a_send_is_moved(api: Program, campaign_id: in
     assert moved["at"].startswith("2025-03-25T20:30")
     assert api.refused("POST", f"/calendar/{campaign_id}/move", {"day": "2025-03-01"})[0] == 422
     assert api.refused("POST", "/calendar/999/move", {"day": "2025-03-25"}) == (404, "not-found")
+
+
+def test_a_month_is_divided_in_the_background_and_put_in_force(
+    api: Program, rt: Runtime, campaign_id: int
+) -> None:
+    offers = api.told("GET", "/allocations?month=2025-03")["offers"]
+    assert [one["campaign_id"] for one in offers] == [campaign_id]
+    body = {"month": "2025-03", "campaigns": [{"campaign_id": campaign_id, "rate": 0.2}]}
+    begun = api.told("POST", "/allocations", body, 202)
+    assert jobs.run_one(rt.engine, bound(rt), rt.clock, "test", job_id=begun["job_id"])
+    (made,) = api.told("GET", "/allocations?month=2025-03")["allocations"]
+    assert (made["status"], made["figures"]["slots"]) == ("proposed", 5)
+    path = f"/allocations/{made['id']}"
+    assert api.told("POST", f"{path}/enforce")["status"] == "in_force"
+    assert api.refused("POST", f"{path}/enforce") == (409, "conflict")
+    assert api.told("GET", path)["status"] == "in_force"
+    assert api.refused("GET", "/allocations/999") == (404, "not-found")
