@@ -16,7 +16,7 @@ from bot import params, registry
 from bot.db import Session, insert
 from bot.errors import Invalid, Refused
 from bot.tables.audiences import segments
-from bot.tables.followers import followers
+from bot.tables.followers import followers, tags
 
 FOLDER = "bot.audiences.filters"
 DEEPEST = 20  # levels; SQLite stops at an expression depth of 1,000
@@ -107,6 +107,43 @@ def sentence(where: Where) -> str:
         Invalid: it does not parse.
     """
     return "全部已关注粉丝" if where == EVERYBODY else _sentence(where, outermost=True)
+
+
+def is_everybody(session: Session, account_id: int, where: Where) -> bool:
+    """Whether a segment is, by its definition, every subscribed follower."""
+    key, value = next(iter(where.items()))
+    if key == "all":
+        return all(is_everybody(session, account_id, part) for part in value)
+    if key == "any":
+        return any(is_everybody(session, account_id, part) for part in value)
+    if key == "in_segment":
+        inner = get(session, account_id, value["name"])
+        return is_everybody(session, account_id, inner.where)
+    return False
+
+
+def single_tag(session: Session, account_id: int, where: Where) -> int | None:
+    """The platform's id of the one synced tag a segment consists of; None for any other segment."""
+    key, value = next(iter(where.items()))
+    if key in ("all", "any") and len(value) == 1:
+        return single_tag(session, account_id, value[0])
+    if key == "in_segment":
+        inner = get(session, account_id, value["name"])
+        return single_tag(session, account_id, inner.where)
+    if key != "tag":
+        return None
+    named = [value["has"]] if "has" in value else list(value.get("any", []))
+    if len(named) != 1 or "lacks" in value:
+        return None
+    found: int | None = session.execute(
+        sa.select(tags.c.wechat_id).where(
+            tags.c.account_id == account_id,
+            tags.c.name == named[0],
+            tags.c.sync,
+            tags.c.archived_at.is_(None),
+        )
+    ).scalar()
+    return found
 
 
 def every(session: Session, account_id: int) -> list[Segment]:

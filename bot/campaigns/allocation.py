@@ -18,10 +18,9 @@ from sqlalchemy.engine import Engine
 
 from bot import accounts, db
 from bot.accounts import Account
-from bot.audiences import index
+from bot.audiences import index, segments
 from bot.audiences.index import OPTED_OUT, Look
 from bot.audiences.overlap import first_wins
-from bot.audiences.segments import get as get_segment
 from bot.campaigns import definitions, outcome, pasts
 from bot.campaigns.allocate import (
     Allocation,
@@ -595,10 +594,10 @@ def measured_risk(session: Session, account_id: int) -> float:
 def _to_all(session: Session, campaign: Campaign) -> bool:
     for _name, segment in campaign.group_segments():
         try:
-            where = get_segment(session, campaign.account_id, segment).where
+            where = segments.get(session, campaign.account_id, segment).where
         except Refused:
             continue
-        if definitions.is_everybody(session, campaign.account_id, where):
+        if segments.is_everybody(session, campaign.account_id, where):
             return True
     return False
 
@@ -625,7 +624,7 @@ def _groups(look: Look, offer: Offer, choice: Choice) -> list[tuple[float, BitMa
     listed = []
     for number, (_name, segment) in enumerate(offer.campaign.group_segments()):
         try:
-            where = get_segment(look.session, look.account_id, segment).where
+            where = segments.get(look.session, look.account_id, segment).where
             listed.append((str(number), look.people(where)))
         except (Invalid, Refused):
             listed.append((str(number), BitMap()))

@@ -407,9 +407,9 @@ def empty(session: Session, batch: Any) -> None:
 def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
     """To whom a single call goes; None: the segment is neither everybody nor one tag, so a tag is made for it."""
     where = segments.get(session, job.account.id, job.campaign.segment).where
-    if definitions.is_everybody(session, job.account.id, where):
+    if segments.is_everybody(session, job.account.id, where):
         return {"target": "all"}
-    tag_id = definitions.single_tag(session, job.account.id, where)
+    tag_id = segments.single_tag(session, job.account.id, where)
     return None if tag_id is None else {"target": "tag", "tag_id": tag_id}
 
 

@@ -154,9 +154,7 @@ def _count(cap: Cap, now: datetime) -> sa.ColumnElement[int]:
     return sa.func.count(sa.case((sa.and_(*counts), 1)))
 
 
-def _people(
-    caps: Caps, cap: Cap, first: int, last: int, now: datetime
-) -> sa.Select[Any]:
+def _people(caps: Caps, cap: Cap, first: int, last: int, now: datetime) -> sa.Select[Any]:
     sister = followers.alias("sister")
     return (
         sa.select(followers.c.id, sa.func.count())

@@ -382,43 +382,6 @@ def content_hash(campaign: Campaign) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def is_everybody(session: Session, account_id: int, where: Mapping[str, Any]) -> bool:
-    """Whether a segment is, by its definition, every subscribed follower."""
-    key, value = next(iter(where.items()))
-    if key == "all":
-        return all(is_everybody(session, account_id, part) for part in value)
-    if key == "any":
-        return any(is_everybody(session, account_id, part) for part in value)
-    if key == "in_segment":
-        inner = segments.get(session, account_id, value["name"])
-        return is_everybody(session, account_id, inner.where)
-    return False
-
-
-def single_tag(session: Session, account_id: int, where: Mapping[str, Any]) -> int | None:
-    """The platform's id of the one synced tag a segment consists of; None for any other segment."""
-    key, value = next(iter(where.items()))
-    if key in ("all", "any") and len(value) == 1:
-        return single_tag(session, account_id, value[0])
-    if key == "in_segment":
-        inner = segments.get(session, account_id, value["name"])
-        return single_tag(session, account_id, inner.where)
-    if key != "tag":
-        return None
-    named = [value["has"]] if "has" in value else list(value.get("any", []))
-    if len(named) != 1 or "lacks" in value:
-        return None
-    found: int | None = session.execute(
-        sa.select(tags.c.wechat_id).where(
-            tags.c.account_id == account_id,
-            tags.c.name == named[0],
-            tags.c.sync,
-            tags.c.archived_at.is_(None),
-        )
-    ).scalar()
-    return found
-
-
 def check_sendable(session: Session, account: Account, campaign: Campaign, place: str = "") -> None:
     """Whether this kind of account can send this campaign at all.
 
@@ -466,8 +429,8 @@ def needs_temporary_tag(session: Session, account: Account, campaign: Campaign) 
     if "mass" not in campaign.channels or allowed is None or allowed.by_open_id:
         return False
     where = segments.get(session, account.id, campaign.segment).where
-    everybody = is_everybody(session, account.id, where)
-    return not everybody and single_tag(session, account.id, where) is None
+    everybody = segments.is_everybody(session, account.id, where)
+    return not everybody and segments.single_tag(session, account.id, where) is None
 
 
 def under_way(session: Session, campaign_id: int) -> bool:

@@ -431,7 +431,7 @@ def close_campaign(session: Session, campaign_id: int) -> None:
 
 def _to_everybody(session: Session, account: Account, campaign: Campaign) -> bool:
     return any(
-        definitions.is_everybody(session, account.id, segments.get(session, account.id, name).where)
+        segments.is_everybody(session, account.id, segments.get(session, account.id, name).where)
         for _group, name in campaign.group_segments()
     )
 

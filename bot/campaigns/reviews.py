@@ -175,7 +175,7 @@ def to_everybody(session: Session, campaign: Campaign) -> bool:
             where = segments.get(session, campaign.account_id, segment).where
         except Refused:
             continue  # gone: planning says so
-        if definitions.is_everybody(session, campaign.account_id, where):
+        if segments.is_everybody(session, campaign.account_id, where):
             return True
     return False
 
