@@ -1,4 +1,4 @@
-"""Consents to subscription notices (订阅授权): one accept permits one message; entries are the truth, a counter beside them.
+"""Consents to subscription notices (订阅授权): one accept permits one message, counted from entries.
 
 The platform tells no number, so accepts are counted as they are pushed, and a message takes its accept in
 the transaction that owes it: two sends can never share one. What provably never left gives it back.

@@ -125,7 +125,9 @@ def test_published_it_has_a_page_and_customer_service_shows_it(
     assert box(stage) == []
     content = resolved(engine, account, {"article": "双 11 攻略"})
     stage.platform.say(APP_ID, factories.open_id(1), "在吗")
-    item = Item(1, 1, "customer_service", "reply", 1, 1, factories.open_id(1), {"content": content}, 1, now, None)  # fmt: skip
+    item = Item(
+        1, 1, "customer_service", "reply", 1, 1, factories.open_id(1), {"content": content}, 1, now, None
+    )  # fmt: skip
     customer_service.send(stage.wechat, item)
     [shown] = [
         one["content"]
