@@ -100,9 +100,7 @@ HEALTH = {
     "scheduler": _l(
         "定时任务没有动静，活动不会按时发出：请确认 qunfen run 或 qunfen scheduler 在运行。"
     ),
-    "workers": _l(
-        "后台任务没有人执行，消息不会发出：请确认 qunfen run 或 qunfen worker 在运行。"
-    ),
+    "workers": _l("后台任务没有人执行，消息不会发出：请确认 qunfen run 或 qunfen worker 在运行。"),
     "redis": _l("Redis 连不上：凭据和任务改走数据库，会慢一些，什么都不会丢。"),
     "rulebooks": _l("规则没有生效，仍在用旧的一版"),
 }

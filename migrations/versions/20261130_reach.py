@@ -313,9 +313,7 @@ def upgrade() -> None:
         ["follower_id", "template_id", "id"],
         unique=False,
     )
-    op.create_index(
-        "ix_consent_entries_delivery", "consent_entries", ["delivery_id"], unique=False
-    )
+    op.create_index("ix_consent_entries_delivery", "consent_entries", ["delivery_id"], unique=False)
     # what was counted before there were entries
     op.execute(
         "INSERT INTO consent_entries (account_id, follower_id, template_id, change, cause, at)"
