@@ -273,7 +273,7 @@ def _wanted(document: Document, secrets: Json) -> Wanted:
         segments=_by_name([s.model_dump() for s in document.segments or []]),
         menu=document.menu or None,
         personal_menus=[p.model_dump() for p in document.personal_menus or []] or None,
-        limits=_limits(document.limits) if document.limits is not None else {},
+        limits=limits_said(document.limits) if document.limits is not None else {},
         campaigns=_by_name(document.campaigns),
         was=dict(_renames(document)),
     )
@@ -329,8 +329,8 @@ def limits_doc(stored: Mapping[str, Any]) -> Json:
     return {key: value for key, value in found.items() if value or key not in ("holdout", "caps")}
 
 
-def _limits(limits: LimitsPart) -> Json:
-    """The limits the file names; null takes one back to its default."""
+def limits_said(limits: LimitsPart) -> Json:
+    """The limits a file or a program names; null takes one back to its default."""
     said = limits.model_dump(exclude_none=True)
     return {key: said.get(key) for key in sorted(limits.model_fields_set)}
 

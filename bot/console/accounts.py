@@ -5,7 +5,6 @@ Secrets are sealed when they come in and never shown again; what the page itself
 
 import secrets
 import string
-from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,16 +15,23 @@ from pydantic import ValidationError
 
 from bot import account_check, accounts, db, inbox, jobs, operators
 from bot.accounts import Account
-from bot.as_code.document import AccountPart, LimitsPart, limits_doc, secret_problem
+from bot.as_code.document import AccountPart, LimitsPart, limits_doc, limits_said, secret_problem
 from bot.campaigns import external_sends
+from bot.campaigns.document import LARGEST_HOLDOUT
 from bot.console.access import Here, System, by_htmx, confirm, done, go, page, system_page, visible
+from bot.console.channel_words import channel_choices
 from bot.console.lists import Column, Filter, Listing, asked, csv_file, whole
 from bot.console.telling import told
 from bot.errors import Invalid, Refused
+from bot.params import duration_text
 from bot.tables.accounts import accounts as accounts_table
 
 SECRETS = ("app_secret", "token", "aes_key")
-ASKED = {"quiet_hours", "cap", "approve_above", "opt_out"}  # limits of the settings form
+CAP = ("messages", "days", "channel", "message_class")  # the parts of one further cap
+EMPTY_CAPS = 2  # rows of the form to type further caps into
+MOST_CAPS = 20  # an account has; the account file refuses more
+CLASSES = (("marketing", _l("营销消息")), ("service", _l("服务消息")))
+SWITCH = (("on", _l("开（建议）")), ("off", _l("关：一次全部发出")))
 KINDS = (("service", _l("服务号")), ("subscription", _l("订阅号")))
 MODES = (("safe", _l("安全模式")), ("compatible", _l("兼容模式")), ("plain", _l("明文模式")))
 LETTERS = string.ascii_letters + string.digits
@@ -241,17 +247,18 @@ def account_settings(here: Here) -> Any:
         key: request.form.get(key, "").strip() for key in _typed_as_is(here.account)
     }
     typed["verified"] = request.form.get("verified") == "1"
-    about = {key: typed[key] for key in ("name", "mode", "verified", "original_id")}
+    typed["caps"] = [
+        {part: request.form.get(f"caps.{number}.{part}", "").strip() for part in CAP}
+        for number in range(MOST_CAPS)
+    ]
+    about = {key: typed[key] for key in ("name", "mode", "verified", "original_id", "brand")}
     errors = _problems({"slug": here.account.slug, **about})
+    about["brand"] = about["brand"] or None
     if not typed["name"]:
         errors["name"] = told("Field required")
     if not typed["mode"]:
         errors["mode"] = told("Field required")
-    with db.reading(here.rt.engine) as session:
-        stored = session.execute(
-            sa.select(accounts_table.c.limits).where(accounts_table.c.id == here.account.id)
-        ).scalar_one()
-    limits, wrong = _limits(typed, stored)
+    limits, wrong = _limits(typed)
     given, bad_secrets = _secrets(SECRETS)
     errors |= wrong | bad_secrets
     if errors:
@@ -378,26 +385,57 @@ def _secrets(names: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
     return given, {key: told(problem) for key, problem in wrong.items() if problem}
 
 
-def _limits(
-    typed: dict[str, Any], stored: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    cap = {"messages": typed["cap_messages"], "days": typed["cap_days"]}
+def _limits(typed: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The limits that were typed, as the account file writes them, and what is wrong with them."""
     given: dict[str, Any] = {
-        "quiet_hours": typed["quiet_hours"] or None,
+        "quiet_hours": typed["quiet_hours"],
+        "cap": _cap(typed["cap_messages"], typed["cap_days"]),
         "approve_above": _number(typed["approve_above"]),
-        "opt_out": typed["opt_out"].replace("，", " ").replace(",", " ").split() or None,
+        "opt_out": typed["opt_out"].replace("，", " ").replace(",", " ").split(),
+        "holdout": _share(typed["holdout"]),
+        "caps": [
+            {
+                **(_cap(one["messages"], one["days"]) or {}),
+                **{part: one[part] for part in ("channel", "message_class") if one[part]},
+            }
+            for one in typed["caps"]
+            if any(one.values())
+        ],
+        "person_cap": _cap(typed["person_messages"], typed["person_days"]),
+        "most_people": _number(typed["most_people"]),
+        "all_send_hold": typed["all_send_hold"],
+        "guard": False if typed["guard"] == "off" else None,
+        "guard_every": typed["guard_every"],
     }
-    if any(cap.values()):
-        given["cap"] = {key: _number(value) for key, value in cap.items()}
+    wrong: dict[str, str] = {}
+    if isinstance(given["holdout"], str):
+        wrong["holdout"] = _("应为 0 到 %(most)s 之间的百分比", most=round(LARGEST_HOLDOUT * 100))
+        del given["holdout"]
     try:
         parsed = LimitsPart.model_validate(
-            {key: value for key, value in given.items() if value is not None}
+            {key: value for key, value in given.items() if value not in (None, "", [])}
         )
     except ValidationError as error:
-        return {}, _beside(error)
-    # what this form does not ask for stays as it is
-    kept = {key: value for key, value in stored.items() if key not in ASKED}
-    return limits_doc(kept | parsed.model_dump(include=ASKED)), {}
+        return {}, _beside(error) | wrong
+    return limits_doc(limits_said(parsed)), wrong
+
+
+def _cap(messages: str, days: str) -> dict[str, Any] | None:
+    """A cap of which something was typed; what is missing is refused beside it."""
+    given = {"messages": _number(messages), "days": _number(days)}
+    found = {key: value for key, value in given.items() if value is not None}
+    return found or None
+
+
+def _share(text: str) -> float | str | None:
+    """A share of the followers from per cent; what is none goes on as it was typed."""
+    if not text:
+        return None
+    try:
+        share = round(float(text) / 100, 6)
+    except ValueError:
+        return text
+    return share if 0 <= share <= LARGEST_HOLDOUT else text
 
 
 def _number(text: str) -> Any:
@@ -409,7 +447,7 @@ def _number(text: str) -> Any:
 
 def _typed_as_is(account: Account) -> dict[str, Any]:
     limits = account.limits
-    quiet = limits.quiet_hours
+    quiet, person = limits.quiet_hours, limits.person_cap
     return {
         "name": account.name,
         "mode": account.mode,
@@ -420,6 +458,23 @@ def _typed_as_is(account: Account) -> dict[str, Any]:
         "cap_days": "" if limits.cap_days is None else str(limits.cap_days),
         "approve_above": str(limits.approve_above),
         "opt_out": " ".join(limits.opt_out),
+        "brand": account.brand or "",
+        "holdout": f"{limits.holdout * 100:g}" if limits.holdout else "",
+        "caps": [
+            {
+                "messages": str(one.messages),
+                "days": str(one.days),
+                "channel": one.channel or "",
+                "message_class": one.message_class or "",
+            }
+            for one in limits.caps
+        ],
+        "person_messages": str(person.messages) if person else "",
+        "person_days": str(person.days) if person else "",
+        "most_people": "" if limits.most_people is None else str(limits.most_people),
+        "all_send_hold": duration_text(int(limits.all_send_hold.total_seconds())),
+        "guard": "on" if limits.guard else "off",
+        "guard_every": duration_text(int(limits.guard_every.total_seconds())),
     }
 
 
@@ -450,6 +505,13 @@ def _change(here: Here, values: dict[str, Any]) -> None:
 
 
 def _settings(here: Here, typed: dict[str, Any], errors: dict[str, str] | None = None) -> str:
+    filled = [one for one in typed["caps"] if any(one.values())]
+    empty = min(EMPTY_CAPS, MOST_CAPS - len(filled))
+    sisters = [
+        one.account.name
+        for one in visible()
+        if one.account.brand == here.account.brand and one.account.id != here.account.id
+    ]
     return render_template(
         "accounts/settings.html",
         typed=typed,
@@ -457,6 +519,11 @@ def _settings(here: Here, typed: dict[str, Any], errors: dict[str, str] | None =
         modes=MODES,
         kinds=dict(KINDS),
         callback=_callback(here),
+        caps=filled + [dict.fromkeys(CAP, "")] * empty,
+        channels=channel_choices(),
+        classes=CLASSES,
+        switch=SWITCH,
+        sisters=sisters if here.account.brand else [],
     )
 
 

@@ -187,10 +187,67 @@ def test_settings_change_what_was_typed_and_leave_secrets_that_were_not(
     assert "limits.cap.messages" in log
 
 
+def test_every_limit_of_the_account_file_is_set_on_the_page_and_shown_again(
+    world: World, admin: FlaskClient
+) -> None:
+    world.connect()
+    world.connect("shop", app_id=APP_ID, opening=False)
+    path = "/console/muyan/settings"
+    form = SETTINGS | {
+        "brand": "沐颜", "holdout": "7.5", "most_people": "90000", "all_send_hold": "20m",
+        "guard": "off", "guard_every": "30m", "person_messages": "4", "person_days": "7",
+        "caps.0.channel": "mass", "caps.0.days": "30", "caps.0.messages": "2",
+        "caps.3.message_class": "marketing", "caps.3.days": "7", "caps.3.messages": "3",
+    }  # fmt: skip
+    assert pages.post(admin, path, form).status_code == 303
+    pages.post(admin, "/console/shop/settings", SETTINGS | {"name": "门店", "brand": "沐颜"})
+    with db.reading(world.rt.engine) as session:
+        found = accounts.get(session, "muyan")
+        stored = session.execute(sa.select(table.c.limits).where(table.c.slug == "muyan")).scalar()
+    assert (found.brand, found.limits.holdout) == ("沐颜", 0.075)
+    assert stored == {
+        "holdout": 0.075, "most_people": 90000, "all_send_hold": "20m", "guard": False,
+        "guard_every": "30m", "person_cap": {"messages": 4, "days": 7},
+        "caps": [
+            {"messages": 2, "days": 30, "channel": "mass"},
+            {"messages": 3, "days": 7, "message_class": "marketing"},
+        ],
+    }  # fmt: skip
+    page = admin.get(path).get_data(as_text=True)
+    for value in ("沐颜", "7.5", "90000", "20m", "30m"):
+        assert f'value="{value}"' in page
+    assert "现在的姊妹号：门店" in pages.text(admin.get(path))
+    # what the page shows is what it saves: nothing changes
+    again = {
+        **form,
+        "caps.1.message_class": "marketing", "caps.1.days": "7", "caps.1.messages": "3",
+        "caps.3.message_class": "", "caps.3.days": "", "caps.3.messages": "",
+    }  # fmt: skip
+    pages.post(admin, path, again)
+    written = sa.select(audit.c.after).where(audit.c.action == "account.change")
+    assert len(world.rows(written)) == 2, "one for each account"
+    pages.post(admin, path, SETTINGS)
+    with db.reading(world.rt.engine) as session:
+        found = accounts.get(session, "muyan")
+    assert (found.brand, found.limits) == (None, accounts.Limits()), "emptied, all is as by default"
+
+
 @pytest.mark.sqlite  # about the form, not the rows
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        ({"holdout": "51"}, "holdout"),
+        ({"holdout": "-1"}, "holdout"),
+        ({"holdout": "nan"}, "holdout"),
+        ({"holdout": "a tenth"}, "holdout"),
+        ({"most_people": "0"}, "most_people"),
+        ({"all_send_hold": "soon"}, "all_send_hold"),
+        ({"guard_every": "90d"}, "guard_every"),
+        ({"cap_days": "7"}, "cap_messages"),
+        ({"person_messages": "3"}, "person_messages"),
+        ({"caps.0.channel": "mass"}, "caps"),
+        ({"caps.0.channel": "fax", "caps.0.days": "1", "caps.0.messages": "1"}, "caps"),
+        ({"brand": "牌" * 61}, "brand"),
         ({"quiet_hours": "late"}, "quiet_hours"),
         ({"quiet_hours": "08:00-08:00"}, "quiet_hours"),
         ({"approve_above": "many"}, "approve_above"),
