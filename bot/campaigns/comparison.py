@@ -19,6 +19,7 @@ from bot.campaigns import (
     holds,
     ledger,
     live,
+    losses,
     outcome,
     reviews,
 )
@@ -27,6 +28,7 @@ from bot.campaigns.definitions import Campaign
 from bot.campaigns.document import RESULT_TAGS
 from bot.campaigns.funnel import Effect, Step
 from bot.campaigns.live import Picture
+from bot.campaigns.losses import Push
 from bot.clock import month_of
 from bot.db import Session
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
@@ -197,7 +199,7 @@ def losing(session: Session, picture: Picture, now: datetime) -> BitMap:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A push planned for later in the month, and how many of its people would have no slot left for it."""
+    """A push planned for later in the month, and how many of its people get it as things stand and would not then."""
 
     name: str
     at: datetime
@@ -221,21 +223,16 @@ def would_lose(
         if len(page) < candidates.PAGE:
             break
         after = page[-1].follower_id
-    left = list(_month(session, account.id, at, now, excluding=campaign.id).left)
-    for number in range(1, PER_FOLLOWER_AND_MONTH + 1):
-        taken = left[number] & charged
-        left[number] -= taken
-        left[number - 1] |= taken
-    found = []
-    coming = holds.holds(session, account.id, month, now, excluding=campaign.id)
-    for hold in (one for one in coming if one.at > at):
-        none_left = hold.people & left[0]
-        found.append(Loss(hold.name, hold.at, len(hold.people), len(none_left & charged)))
-        for number in range(1, PER_FOLLOWER_AND_MONTH + 1):
-            taken = left[number] & hold.people
-            left[number] -= taken
-            left[number - 1] |= taken
-    return found
+    left = _month(session, account.id, at, now, excluding=campaign.id).left
+    held = holds.holds(session, account.id, month, now, excluding=campaign.id)
+    coming = [hold for hold in held if hold.at > at]
+    before = [Push(number, hold.people, hold.protected) for number, hold in enumerate(coming)]
+    # whom it charges is decided already: nothing is held back from it again
+    lost = losses.losses(left, before, [Push("asked", charged, firm=True), *before])
+    return [
+        Loss(hold.name, hold.at, len(hold.people), len(lost[number]))
+        for number, hold in enumerate(coming)
+    ]
 
 
 def choices(session: Session, account_id: int) -> list[Campaign]:

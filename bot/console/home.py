@@ -89,11 +89,11 @@ def _notes(here: Here, session: Session) -> Iterator[Note]:
         yield Note(
             "warn",
             _(
-                "有 %(count)s 次不是从这里发出的群发，说明发给了谁之前，群发锁定"
-                "（qunfen ledger external %(slug)s --went-to …）。",
+                "有 %(count)s 次不是从这里发出的群发，说明发给了谁之前，群发锁定。",
                 count=unexplained,
-                slug=account.slug,
             ),
+            url_for(".ledger_page") if here.may("ledger.read") else "",
+            _("去说明"),
         )
     failed = len(inbox.failed_ids(session, account.id))
     if failed:
