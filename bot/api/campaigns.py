@@ -4,13 +4,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bot import followers
+from bot import checks, followers
 from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.frame import Area, Asked, Call, Id, Json, Nothing, Page, Told, When
 from bot.api.problems import found
 from bot.campaigns import (
     comparison,
+    content_review,
     definitions,
     funnel,
     lines,
@@ -79,6 +80,22 @@ class Bounds(Asked):
 
 class Why(Asked):
     reason: str = Field(min_length=1, max_length=500)
+
+
+class FindingTold(Told):
+    check: str
+    severity: Literal["error", "warning"]
+    place: str = Field(description="dotted place in the document")
+    found: str
+    why: str
+    suggestion: str
+
+
+class Checks(Told):
+    findings: list[FindingTold]
+    stops: bool = Field(description="an error nobody let go: it is neither handed in nor approved")
+    allowed_by: str | None = Field(description="who let this very content go")
+    reason: str | None
 
 
 class To(Asked):
@@ -285,6 +302,20 @@ def campaign_approve(call: Call, session: Session, campaign_id: Id, body: Bounds
     return _changed(call, session, campaign, "approve", body.model_dump())
 
 
+@area("GET", "/campaigns/<campaign_id>/checks", "campaigns.read")
+def campaign_checks(call: Call, session: Session, campaign_id: Id) -> Checks:
+    """What the content checks say of everything it sends."""
+    return _checks(call, session, _found(call, session, campaign_id))
+
+
+@area("POST", "/campaigns/<campaign_id>/allow", "campaigns.approve")
+def campaign_allow(call: Call, session: Session, campaign_id: Id, body: Why) -> Checks:
+    """Let content go that the checks stopped, with a reason; changed content is checked anew."""
+    campaign = _found(call, session, campaign_id)
+    content_review.override(session, campaign, body.reason, call.by, call.now)
+    return _checks(call, session, campaign)
+
+
 @area("POST", "/campaigns/<campaign_id>/reject", "campaigns.approve")
 def campaign_reject(call: Call, session: Session, campaign_id: Id, body: Why) -> CampaignWhole:
     """Send it back, with the reason."""
@@ -459,6 +490,29 @@ def _open_run(session: Session, campaign: Campaign) -> int:
     if run is None:
         raise Refused("nothing of this campaign is under way")
     return int(run.id)
+
+
+def _checks(call: Call, session: Session, campaign: Campaign) -> Checks:
+    english = call.language == "en"
+    listed = content_review.findings(campaign)
+    allowed = content_review.let_go(session, campaign)
+    stopped = any(one.severity == checks.ERROR for one in listed)
+    return Checks(
+        findings=[
+            FindingTold(
+                check=one.check,
+                severity="error" if one.severity == checks.ERROR else "warning",
+                place=one.place,
+                found=one.found,
+                why=(one.why_en or one.why) if english else one.why,
+                suggestion=(one.suggestion_en or one.suggestion) if english else one.suggestion,
+            )
+            for one in listed
+        ],
+        stops=stopped and allowed is None,
+        allowed_by=allowed.by if allowed else None,
+        reason=allowed.reason if allowed else None,
+    )
 
 
 def _save(call: Call, session: Session, body: Document) -> CampaignWhole:

@@ -4,7 +4,7 @@ The checks themselves are ``bot/checks``. Overriding is a row of the audit, boun
 afterwards is checked anew.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -18,6 +18,15 @@ from bot.errors import Refused
 from bot.tables.operators import audit
 
 OVERRIDE = "campaign.override_checks"
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Content that may go in spite of what the checks found: who said so, when, and why."""
+
+    by: str
+    at: datetime
+    reason: str
 
 
 def findings(campaign: Campaign) -> list[Finding]:
@@ -42,17 +51,25 @@ def check(session: Session, campaign: Campaign) -> None:
 
 def is_overridden(session: Session, campaign: Campaign) -> bool:
     """Whether a lead let this very content go."""
-    rows: Sequence[object] = list(
-        session.execute(
-            sa.select(audit.c.after).where(
-                audit.c.account_id == campaign.account_id,
-                audit.c.action == OVERRIDE,
-                audit.c.object == campaign.name,
-            )
-        ).scalars()
+    return let_go(session, campaign) is not None
+
+
+def let_go(session: Session, campaign: Campaign) -> LetGo | None:
+    """Who let this very content go last, and why; None: nobody, or it was changed since."""
+    rows = session.execute(
+        sa.select(audit)
+        .where(
+            audit.c.account_id == campaign.account_id,
+            audit.c.action == OVERRIDE,
+            audit.c.object == campaign.name,
+        )
+        .order_by(audit.c.id.desc())
     )
     current = definitions.content_hash(campaign)
-    return any(isinstance(row, dict) and row.get("content") == current for row in rows)
+    for row in rows:
+        if isinstance(row.after, dict) and row.after.get("content") == current:
+            return LetGo(row.operator, row.at, str(row.after.get("reason", "")))
+    return None
 
 
 def override(session: Session, campaign: Campaign, reason: str, by: str, now: datetime) -> None:

@@ -34,6 +34,7 @@ from bot.commands.shared import (
 )
 from bot.db import Session
 from bot.errors import Refused
+from bot.rights import rights_of
 from bot.tables.campaigns import campaign_runs, deliveries
 
 
@@ -181,9 +182,7 @@ def approve(tool: Tool, account: str, name: str, by: str, people: int, slots: in
 def allow(tool: Tool, account: str, name: str, by: str, reason: str) -> None:
     with tool.writing() as session:
         found = accounts.get(session, account)
-        lead = next((one for one in operators.every(session) if one.name == by), None)
-        if lead is None or not lead.active or lead.role not in ("lead", "admin"):
-            raise Refused(t(f"{by} 不是主管", f"{by} is no lead"))
+        _approver(session, by)
         campaign = definitions.get(session, found.id, name)
         content_review.override(session, campaign, reason, by, tool.now())
     say(t(f"已放行：{name}", f"allowed: {name}"))
@@ -469,7 +468,7 @@ def _approver(session: Session, by: str) -> None:
     approver = next((o for o in operators.every(session) if o.name == by and o.active), None)
     if approver is None:
         raise Refused(t(f"没有叫 {by} 的后台人员", f"there is no operator '{by}'"))
-    if approver.role not in ("operator", "lead", "admin"):
+    if "campaigns.approve" not in rights_of(approver.role):
         raise Refused(
             t(f"{by} 的角色不能审批", f"the role of {by} ({approver.role}) does not approve")
         )

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as Answer
 
 from bot import checks, db
-from bot.campaigns import comparison, definitions, ledger, reviews
+from bot.campaigns import comparison, content_review, definitions, ledger, reviews
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.planning import Forecast
 from bot.checks import Finding
@@ -96,6 +96,18 @@ def campaign_reject(here: Here, campaign_id: int) -> Answer:
     return done(_("已驳回。"), "campaign", campaign_id=campaign_id)
 
 
+@page("/campaigns/<int:campaign_id>/allow", "campaigns.approve", methods=("POST",))
+def campaign_allow(here: Here, campaign_id: int) -> Answer:
+    """Let content go that the checks stopped, with a reason; changed content is checked anew."""
+    reason = request.form.get("reason", "").strip()[:500]
+    with db.writing(here.rt.engine) as session:
+        campaign = known(session, here, campaign_id)
+        if not reason:
+            raise Invalid("reason", "say why this content may go")
+        content_review.override(session, campaign, reason, here.operator.name, here.now)
+    return done(_("已放行：改过内容要重新放行。"), "campaign_review", campaign_id=campaign_id)
+
+
 @page("/campaigns/<int:campaign_id>/withdraw", "campaigns.stop", methods=("POST",))
 def campaign_withdraw(here: Here, campaign_id: int) -> Answer:
     """Stop a campaign that is approved but has not gone out: during the countdown, or before its time."""
@@ -152,6 +164,8 @@ def _page(session: Session, here: Here, campaign: Campaign) -> str:
         everybody=reviews.to_everybody(session, campaign),
         own=mine and needs_two,
         findings=findings(campaign),
+        stopping=len(content_review.errors(campaign)),
+        let_go=content_review.let_go(session, campaign),
         planned=planned,
         left=left,
         bounds=reviews.bounds(found) if found else (0, 0),

@@ -233,6 +233,7 @@ def test_campaigns_are_listed_approved_and_refused(ready: Line) -> None:
     ready.ok("apply", EXAMPLE)
     ready.ok("operator", "add", "Ann", "--role", "lead")
     ready.ok("operator", "add", "Cai", "--role", "viewer")
+    ready.ok("operator", "add", "Dan", "--role", "operator")
     assert json.loads(ready.ok("campaigns", "list", "muyan", "--json"))[0]["name"] == "奈雪8元券"
     approve = [
         "campaigns",
@@ -247,6 +248,7 @@ def test_campaigns_are_listed_approved_and_refused(ready: Line) -> None:
     ]
     assert "Ann" in ready.ok(*approve, "Ann")
     assert "does not approve" in ready.fails(*approve, "Cai")
+    assert "does not approve" in ready.fails(*approve, "Dan"), "as in the console"
     assert "no operator" in ready.fails(*approve, "Nobody")
     assert json.loads(ready.ok("campaigns", "show", "muyan", "奈雪8元券", "--json"))["runs"] == []
     for verb in ("pause", "resume", "cancel"):

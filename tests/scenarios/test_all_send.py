@@ -238,14 +238,14 @@ def test_content_with_an_error_waits_for_a_lead_who_says_why(world: World) -> No
         "--slots",
         "9",
         "--by",
-        "Dan",
     ]
     allow = ["campaigns", "allow", "muyan", "文案", "--reason", "证书上的名称", "--by"]
-    assert "国家级" in world.fails(*approve)
-    assert "no lead" in world.fails(*allow, "Dan")
+    assert "国家级" in world.fails(*approve, "Ann")
+    assert "does not approve" in world.fails(*allow, "Dan")
     world.ok(*allow, "Ann")
-    world.ok(*approve)
+    assert "does not approve" in world.fails(*approve, "Dan"), "an operator writes, a lead approves"
+    world.ok(*approve, "Ann")
     # another text is checked anew
     said["content"] = {"text": "国家级品质，全网最低价"}
     world.apply(campaigns=[campaign("文案", "2026-11-02 12:00", **said)])
-    assert "国家级" in world.fails(*approve)
+    assert "国家级" in world.fails(*approve, "Ann")

@@ -12,7 +12,7 @@ from bot.campaigns import external_sends, planning
 from bot.clock import local
 from bot.runtime import Runtime
 from tests import factories
-from tests.bot.api.conftest import Program
+from tests.bot.api.conftest import Make, Program
 from tests.bot.campaigns import makers
 
 
@@ -86,6 +86,28 @@ def test_a_program_does_not_approve_its_own_send_to_everybody(
     assert api.refused("POST", f"{path}/approve", bounds) == (409, "conflict")
     api.told("POST", f"{path}/reject", {"reason": "发给谁想清楚"})
     assert api.told("GET", path)["submitted_by"] is None
+
+
+def test_content_the_checks_stop_is_let_go_with_a_reason(
+    api: Program, program: Make, now: datetime, people: None
+) -> None:
+    said = document(now, content={"text": "国家级品质"})
+    path = f"/campaigns/{api.told('POST', '/campaigns', {'document': said}, 201)['id']}"
+    told = api.told("GET", f"{path}/checks")
+    assert (told["stops"], told["allowed_by"]) == (True, None)
+    assert (told["findings"][0]["found"], told["findings"][0]["severity"]) == ("国家级", "error")
+    assert api.refused("POST", f"{path}/submit") == (409, "conflict")
+    writer = program("campaigns.write", name="writer")
+    assert writer.refused("POST", f"{path}/allow", {"reason": "x"})[0] == 403
+    assert api.refused("POST", f"{path}/allow", {"reason": ""})[0] == 422
+    told = api.told("POST", f"{path}/allow", {"reason": "证书上的名称"})
+    assert (told["stops"], told["allowed_by"], told["reason"]) == (
+        False,
+        "api:shop",
+        "证书上的名称",
+    )
+    api.told("POST", f"{path}/submit")
+    assert api.refused("POST", f"{path}/allow", {"reason": " "}) == (409, "conflict")
 
 
 def test_an_approval_is_no_line_of_a_document(api: Program, now: datetime, people: None) -> None:

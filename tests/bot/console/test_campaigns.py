@@ -180,6 +180,39 @@ def test_sending_back_needs_a_reason_that_its_author_reads(
     assert "驳回：链接不对" in pages.text(browser.get(f"{HERE}/{campaign}"))
 
 
+def test_a_lead_lets_content_go_that_the_checks_stopped(
+    as_role: Callable[..., FlaskClient],
+    browser: FlaskClient,
+    engine: sa.Engine,
+    account: Account,
+    now: datetime,
+    people: list[int],
+) -> None:
+    said = document(now, content={"text": "国家级品质"})
+    with db.writing(engine) as session:
+        campaign = definitions.save(session, account, said, now, by="Cy").id
+    path = f"{HERE}/{campaign}"
+    shown = pages.text(browser.get(f"{path}/review"))
+    assert "国家级" in shown
+    assert "1 处不能发" in shown
+    assert pages.post(browser, f"{path}/submit").status_code == 409
+    assert pages.post(browser, f"{path}/allow", {"reason": "证书上的名称"}).status_code == 403
+    lead = as_role("lead")
+    assert "内容检查没有通过" in pages.text(lead.get(f"{path}/review"))
+    assert pages.post(lead, f"{path}/allow", {"reason": " "}).status_code == 422
+    assert pages.post(lead, f"{path}/allow", {"reason": "证书上的名称"}).status_code == 303
+    assert "放行：证书上的名称" in pages.text(browser.get(f"{path}/review"))
+    assert pages.post(browser, f"{path}/submit").status_code == 303
+    with db.reading(engine) as session:
+        action = sa.select(audit).where(audit.c.action == "campaign.override_checks")
+        (row,) = session.execute(action)
+    assert row.after["reason"] == "证书上的名称"
+    with db.writing(engine) as session:
+        said["content"] = {"text": "国家级品质，全网最低价"}
+        definitions.save(session, account, said, now, by="Cy")
+    assert "处不能发" in pages.text(lead.get(f"{path}/review")), "changed content is checked anew"
+
+
 def test_stopping_asks_first_and_gives_back(
     browser: FlaskClient, engine: sa.Engine, sent: int
 ) -> None:
