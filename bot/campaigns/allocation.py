@@ -484,7 +484,7 @@ class _Month:
         self, result: Allocation, places: Sequence[BitMap], habit: "Habit"
     ) -> dict[str, Any]:
         """What the page shows, as stored."""
-        lines = []
+        lines: list[dict[str, Any]] = []
         for number, (offer, choice) in enumerate(
             zip(self.chosen, self.settings.choices, strict=True)
         ):
@@ -506,7 +506,7 @@ class _Month:
                     "short": str(offer.campaign.id) in result.short,
                 }
             )
-        sent = []
+        sent: list[dict[str, Any]] = []
         for turn, number in enumerate(habit.order):
             some = BitMap.union(BitMap(), *self.left_sets[turn + 1 :])
             sent.append(
@@ -550,10 +550,10 @@ def levels(session: Session, account_id: int, everybody: BitMap) -> Levels:
     received = [everybody, *(BitMap() for _ in range(MOST_RECEIVED))]
     clicked = [everybody, *(BitMap() for _ in range(MOST_CLICKED))]
     for run in runs:
-        got = sa.select(deliveries.c.follower_id).where(
+        sent_to = sa.select(deliveries.c.follower_id).where(
             deliveries.c.run_id == run.id, deliveries.c.status == "sent"
         )
-        _add(received, _read(session, got) & everybody)
+        _add(received, _read(session, sent_to) & everybody)
     for campaign_id in dict.fromkeys(run.campaign_id for run in runs):
         clickers = (
             sa.select(clicks.c.follower_id)

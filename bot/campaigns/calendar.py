@@ -246,7 +246,7 @@ def _told(
         for place in sorted(got, key=lambda one: (about[one].at, one[0]))
         if (people := got[place] - then.get(place, BitMap()))
     ]
-    own = then.get((mine, at), BitMap())
+    gets = then.get((mine, at), BitMap())
     pushed = next(
         (hold.people for hold in after[month_of(at)] if (hold.campaign_id, hold.at) == (mine, at)),
         BitMap(),
@@ -255,7 +255,7 @@ def _told(
     return WhatIf(
         at,
         len(pushed & everybody),
-        len(own),
+        len(gets),
         lost,
         _notes(look, account, mine, at),
         look.counted_at,

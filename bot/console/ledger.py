@@ -1,7 +1,7 @@
 """The ledger of mass slots 额度账本: how many have how many left, what took them, what is still wanted of them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from flask import Response, render_template, request, url_for
 from flask_babel import gettext as _
@@ -189,7 +189,9 @@ def bar(people: dict[int, int]) -> list[dict[str, object]]:
     ]
 
 
-def _story(here: Here, session: db.Session, month: str) -> Sequence[tuple[Taker | None, object]]:
+def _story(
+    here: Here, session: db.Session, month: str
+) -> Sequence[tuple[Taker | None, Mapping[int, int]]]:
     listed = slot_story.takers(session, here.account.id, month)
     return slot_story.changes(session, here.account.id, listed)
 
