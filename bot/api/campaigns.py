@@ -4,14 +4,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bot import checks, followers
+from bot import followers
 from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.frame import Area, Asked, Call, Id, Json, Nothing, Page, Told, When
 from bot.api.problems import found
 from bot.campaigns import (
     comparison,
-    content_review,
     definitions,
     funnel,
     lines,
@@ -80,22 +79,6 @@ class Bounds(Asked):
 
 class Why(Asked):
     reason: str = Field(min_length=1, max_length=500)
-
-
-class FindingTold(Told):
-    check: str
-    severity: Literal["error", "warning"]
-    place: str = Field(description="dotted place in the document")
-    found: str
-    why: str
-    suggestion: str
-
-
-class Checks(Told):
-    findings: list[FindingTold]
-    stops: bool = Field(description="an error nobody let go: it is neither handed in nor approved")
-    allowed_by: str | None = Field(description="who let this very content go")
-    reason: str | None
 
 
 class To(Asked):
@@ -237,7 +220,7 @@ def campaigns_list(call: Call, session: Session, query: CampaignsAsked) -> Listi
 @area("GET", "/campaigns/<campaign_id>", "campaigns.read")
 def campaign_get(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """One campaign: its document, and where it stands."""
-    return _whole(session, _found(call, session, campaign_id))
+    return _whole(session, found_campaign(call, session, campaign_id))
 
 
 @area("POST", "/campaigns", "campaigns.write", status=201)
@@ -252,7 +235,7 @@ def campaign_create(call: Call, session: Session, body: Document) -> CampaignWho
 @area("PUT", "/campaigns/<campaign_id>", "campaigns.write")
 def campaign_update(call: Call, session: Session, campaign_id: Id, body: Document) -> CampaignWhole:
     """Make it equal to its document; what was approved must be approved again."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     if body.document.get("name") not in (None, campaign.name):
         raise Invalid("document.name", "is another campaign's: a campaign keeps its name")
     return _save(call, session, Document(document={**body.document, "name": campaign.name}))
@@ -261,7 +244,7 @@ def campaign_update(call: Call, session: Session, campaign_id: Id, body: Documen
 @area("GET", "/campaigns/<campaign_id>/forecast", "campaigns.read")
 def campaign_forecast(call: Call, session: Session, campaign_id: Id) -> ForecastTold:
     """Whom it would reach now, by channel and reason, and what it would cost."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     told = reviews.forecast(session, call.account, campaign, call.now)
     return ForecastTold(
         people=told.people,
@@ -280,7 +263,7 @@ def campaign_forecast(call: Call, session: Session, campaign_id: Id) -> Forecast
 @area("POST", "/campaigns/<campaign_id>/submit", "campaigns.write")
 def campaign_submit(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """Hand it in for review; the approval schedules it."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     reviews.submit(session, call.account, campaign, call.by, call.now)
     return _changed(call, session, campaign, "submit")
 
@@ -288,7 +271,7 @@ def campaign_submit(call: Call, session: Session, campaign_id: Id) -> CampaignWh
 @area("POST", "/campaigns/<campaign_id>/approve", "campaigns.approve")
 def campaign_approve(call: Call, session: Session, campaign_id: Id, body: Bounds) -> CampaignWhole:
     """Let it go for at most so many people and slots. Nobody approves what they handed in themselves."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     reviews.approve(
         session,
         call.account,
@@ -302,24 +285,10 @@ def campaign_approve(call: Call, session: Session, campaign_id: Id, body: Bounds
     return _changed(call, session, campaign, "approve", body.model_dump())
 
 
-@area("GET", "/campaigns/<campaign_id>/checks", "campaigns.read")
-def campaign_checks(call: Call, session: Session, campaign_id: Id) -> Checks:
-    """What the content checks say of everything it sends."""
-    return _checks(call, session, _found(call, session, campaign_id))
-
-
-@area("POST", "/campaigns/<campaign_id>/allow", "campaigns.approve")
-def campaign_allow(call: Call, session: Session, campaign_id: Id, body: Why) -> Checks:
-    """Let content go that the checks stopped, with a reason; changed content is checked anew."""
-    campaign = _found(call, session, campaign_id)
-    content_review.override(session, campaign, body.reason, call.by, call.now)
-    return _checks(call, session, campaign)
-
-
 @area("POST", "/campaigns/<campaign_id>/reject", "campaigns.approve")
 def campaign_reject(call: Call, session: Session, campaign_id: Id, body: Why) -> CampaignWhole:
     """Send it back, with the reason."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     reviews.reject(session, campaign, body.reason)
     return _changed(call, session, campaign, "reject", body.model_dump())
 
@@ -327,7 +296,7 @@ def campaign_reject(call: Call, session: Session, campaign_id: Id, body: Why) ->
 @area("POST", "/campaigns/<campaign_id>/stop", "campaigns.write")
 def campaign_stop(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """No further run becomes due; a run under way goes on until it is paused or cancelled."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     definitions.stop(session, campaign)
     return _changed(call, session, campaign, "off")
 
@@ -335,7 +304,7 @@ def campaign_stop(call: Call, session: Session, campaign_id: Id) -> CampaignWhol
 @area("POST", "/campaigns/<campaign_id>/archive", "campaigns.write")
 def campaign_archive(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """Put it away. 409 while a run of it is under way."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     definitions.archive(session, campaign)
     return _changed(call, session, campaign, "archive")
 
@@ -343,7 +312,7 @@ def campaign_archive(call: Call, session: Session, campaign_id: Id) -> CampaignW
 @area("POST", "/campaigns/<campaign_id>/pause", "campaigns.stop")
 def campaign_pause(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """Hand over nothing more of the run under way."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     steering.pause(session, _open_run(session, campaign), call.now)
     return _changed(call, session, campaign, "pause")
 
@@ -351,7 +320,7 @@ def campaign_pause(call: Call, session: Session, campaign_id: Id) -> CampaignWho
 @area("POST", "/campaigns/<campaign_id>/resume", "campaigns.stop")
 def campaign_resume(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """Go on with the paused run."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     steering.resume(session, _open_run(session, campaign), call.now)
     return _changed(call, session, campaign, "resume")
 
@@ -359,7 +328,7 @@ def campaign_resume(call: Call, session: Session, campaign_id: Id) -> CampaignWh
 @area("POST", "/campaigns/<campaign_id>/cancel", "campaigns.stop")
 def campaign_cancel(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """End the run under way. Slots that were not used come back within seconds."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     steering.cancel(session, _open_run(session, campaign), call.now)
     return _changed(call, session, campaign, "cancel")
 
@@ -367,7 +336,7 @@ def campaign_cancel(call: Call, session: Session, campaign_id: Id) -> CampaignWh
 @area("POST", "/campaigns/<campaign_id>/end", "campaigns.stop")
 def campaign_end(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """End the run under way and leave out every follow-up."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     steering.end(session, call.account.id, campaign.name, call.now)
     return _changed(call, session, campaign, "end")
 
@@ -375,7 +344,7 @@ def campaign_end(call: Call, session: Session, campaign_id: Id) -> CampaignWhole
 @area("POST", "/campaigns/<campaign_id>/follow-up/skip", "campaigns.stop")
 def campaign_skip(call: Call, session: Session, campaign_id: Id) -> CampaignWhole:
     """Leave out the next follow-up."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     steering.skip_round(session, call.account.id, campaign.name, call.now)
     return _changed(call, session, campaign, "skip")
 
@@ -383,7 +352,7 @@ def campaign_skip(call: Call, session: Session, campaign_id: Id) -> CampaignWhol
 @area("PUT", "/campaigns/<campaign_id>/follow-up", "campaigns.write")
 def campaign_follow_up(call: Call, session: Session, campaign_id: Id, body: Said) -> CampaignWhole:
     """Let the next follow-up say something else; it is approved again before it goes."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     steering.change_round(session, call.account.id, campaign.name, body.content, call.now)
     return _changed(call, session, campaign, "edit", {"content": body.content})
 
@@ -391,7 +360,7 @@ def campaign_follow_up(call: Call, session: Session, campaign_id: Id, body: Said
 @area("POST", "/campaigns/<campaign_id>/winner", "campaigns.write")
 def campaign_winner(call: Call, session: Session, campaign_id: Id, body: Chosen) -> CampaignWhole:
     """Choose the variant the rest gets."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     first = live.picture(session, campaign, call.now).first
     if first is None:
         raise Refused("nothing of this campaign was sent yet")
@@ -402,7 +371,7 @@ def campaign_winner(call: Call, session: Session, campaign_id: Id, body: Chosen)
 @area("POST", "/campaigns/<campaign_id>/preview", "campaigns.write")
 def campaign_preview(call: Call, session: Session, campaign_id: Id, body: To) -> Nothing:
     """Show the content to one tester; it takes no slot and is no delivery."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     follower = followers.find(session, call.account.id, body.open_id)
     sending.preview(
         session,
@@ -420,7 +389,7 @@ def campaign_preview(call: Call, session: Session, campaign_id: Id, body: To) ->
 @area("GET", "/campaigns/<campaign_id>/progress", "campaigns.read")
 def campaign_progress(call: Call, session: Session, campaign_id: Id) -> Progress:
     """How its newest run and follow-ups stand: by channel, wave, group and variant, and everybody's reason."""
-    picture = live.picture(session, _found(call, session, campaign_id), call.now)
+    picture = live.picture(session, found_campaign(call, session, campaign_id), call.now)
     return Progress(
         runs=[_run(call, run) for run in picture.runs],
         delivered=picture.delivered,
@@ -435,7 +404,7 @@ def campaign_progress(call: Call, session: Session, campaign_id: Id) -> Progress
 @area("GET", "/campaigns/<campaign_id>/outcome", "campaigns.read")
 def campaign_outcome(call: Call, session: Session, campaign_id: Id) -> OutcomeTold:
     """What came of it: the funnel, what it caused, what it cost."""
-    campaign = _found(call, session, campaign_id)
+    campaign = found_campaign(call, session, campaign_id)
     picture = live.picture(session, campaign, call.now)
     steps = funnel.steps(session, picture)
     weakest = funnel.weakest(steps)
@@ -469,9 +438,9 @@ def campaign_outcome(call: Call, session: Session, campaign_id: Id) -> OutcomeTo
 @area("GET", "/campaigns/<campaign_id>/compare", "campaigns.read")
 def campaign_compare(call: Call, session: Session, campaign_id: Id, query: Against) -> Compared:
     """Beside another campaign, or a send to everybody at the same time that was not made."""
-    right = comparison.of_campaign(session, _found(call, session, campaign_id), call.now)
+    right = comparison.of_campaign(session, found_campaign(call, session, campaign_id), call.now)
     if query.against is not None:
-        other = _found(call, session, query.against)
+        other = found_campaign(call, session, query.against)
         left: Side | None = comparison.of_campaign(session, other, call.now)
     elif right.at is not None:
         left = comparison.to_everybody(session, call.account.id, right.at, call.now, right.target)
@@ -480,7 +449,8 @@ def campaign_compare(call: Call, session: Session, campaign_id: Id, query: Again
     return Compared(left=_side(left) if left is not None else None, right=_side(right))
 
 
-def _found(call: Call, session: Session, campaign_id: int) -> Campaign:
+def found_campaign(call: Call, session: Session, campaign_id: int) -> Campaign:
+    """A campaign of this account, archived ones too. 404 where there is none."""
     every = definitions.every(session, call.account.id, archived=True)
     return found(next((one for one in every if one.id == campaign_id), None))
 
@@ -490,29 +460,6 @@ def _open_run(session: Session, campaign: Campaign) -> int:
     if run is None:
         raise Refused("nothing of this campaign is under way")
     return int(run.id)
-
-
-def _checks(call: Call, session: Session, campaign: Campaign) -> Checks:
-    english = call.language == "en"
-    listed = content_review.findings(campaign)
-    allowed = content_review.let_go(session, campaign)
-    stopped = any(one.severity == checks.ERROR for one in listed)
-    return Checks(
-        findings=[
-            FindingTold(
-                check=one.check,
-                severity="error" if one.severity == checks.ERROR else "warning",
-                place=one.place,
-                found=one.found,
-                why=(one.why_en or one.why) if english else one.why,
-                suggestion=(one.suggestion_en or one.suggestion) if english else one.suggestion,
-            )
-            for one in listed
-        ],
-        stops=stopped and allowed is None,
-        allowed_by=allowed.by if allowed else None,
-        reason=allowed.reason if allowed else None,
-    )
 
 
 def _save(call: Call, session: Session, body: Document) -> CampaignWhole:
