@@ -127,8 +127,8 @@ ClockTime = Annotated[
 ]
 Seconds = Annotated[
     int,
+    Field(ge=1, le=30 * 86400),  # innermost, so that a JSON schema tells it
     BeforeValidator(_seconds),
-    Field(ge=1, le=30 * 86400),
     PlainSerializer(duration_text, return_type=str),
 ]
 

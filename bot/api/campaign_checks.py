@@ -14,7 +14,7 @@ from bot.db import Session
 area = Area("campaign_checks", "Checks of a campaign's content · 内容检查")
 
 
-class FindingTold(Told):
+class ContentFinding(Told):
     check: str
     severity: Literal["error", "warning"]
     place: str = Field(description="dotted place in the document")
@@ -24,7 +24,7 @@ class FindingTold(Told):
 
 
 class Checks(Told):
-    findings: list[FindingTold]
+    findings: list[ContentFinding]
     stops: bool = Field(description="an error nobody let go: it is neither handed in nor approved")
     allowed_by: str | None = Field(description="who let this very content go")
     reason: str | None
@@ -51,7 +51,7 @@ def _checks(call: Call, session: Session, campaign: Campaign) -> Checks:
     stopped = any(one.severity == checks.ERROR for one in listed)
     return Checks(
         findings=[
-            FindingTold(
+            ContentFinding(
                 check=one.check,
                 severity="error" if one.severity == checks.ERROR else "warning",
                 place=one.place,

@@ -109,7 +109,7 @@ class ForecastTold(Told):
     needs_two: bool
 
 
-class LineTold(Told):
+class RunLine(Told):
     name: str
     people: int
     waiting: int
@@ -130,12 +130,12 @@ class RunTold(Told):
     finished_at: When | None
     audience: int
     holdout: int
-    total: LineTold
+    total: RunLine
     reasons: list[Json] = Field(description="status, reason, people; they add up to the audience")
-    channels: list[LineTold]
-    waves: list[LineTold]
-    groups: list[LineTold]
-    variants: list[LineTold]
+    channels: list[RunLine]
+    waves: list[RunLine]
+    groups: list[RunLine]
+    variants: list[RunLine]
     winner: str | None
     decision: Json | None
     guard: Json | None
@@ -202,7 +202,7 @@ class OutcomeTold(Told):
     effects: list[EffectTold]
 
 
-class Compared(Told):
+class CampaignsCompared(Told):
     left: SideTold | None = Field(description="null: no send to everybody to learn from")
     right: SideTold
 
@@ -436,7 +436,9 @@ def campaign_outcome(call: Call, session: Session, campaign_id: Id) -> OutcomeTo
 
 
 @area("GET", "/campaigns/<campaign_id>/compare", "campaigns.read")
-def campaign_compare(call: Call, session: Session, campaign_id: Id, query: Against) -> Compared:
+def campaign_compare(
+    call: Call, session: Session, campaign_id: Id, query: Against
+) -> CampaignsCompared:
     """Beside another campaign, or a send to everybody at the same time that was not made."""
     right = comparison.of_campaign(session, found_campaign(call, session, campaign_id), call.now)
     if query.against is not None:
@@ -446,7 +448,7 @@ def campaign_compare(call: Call, session: Session, campaign_id: Id, query: Again
         left = comparison.to_everybody(session, call.account.id, right.at, call.now, right.target)
     else:
         left = None
-    return Compared(left=_side(left) if left is not None else None, right=_side(right))
+    return CampaignsCompared(left=_side(left) if left is not None else None, right=_side(right))
 
 
 def found_campaign(call: Call, session: Session, campaign_id: int) -> Campaign:
@@ -513,8 +515,8 @@ def _whole(session: Session, campaign: Campaign) -> CampaignWhole:
     )
 
 
-def _line(line: Line) -> LineTold:
-    return LineTold(**{name: getattr(line, name) for name in LineTold.model_fields})
+def _line(line: Line) -> RunLine:
+    return RunLine(**{name: getattr(line, name) for name in RunLine.model_fields})
 
 
 def _run(call: Call, run: RunPicture) -> RunTold:

@@ -25,7 +25,7 @@ REF = "#/components/schemas/{model}"
 VERSION = "1"
 JSON = "application/json"
 Json = dict[str, Any]
-# the areas, as the page lists them
+# the areas, as the page lists them; one that is not here comes after them
 ORDER = (
     "me",
     "account",
@@ -37,9 +37,18 @@ ORDER = (
     "scenes",
     "followers",
     "tags",
+    "segments",
     "messages",
     "campaigns",
+    "campaign_checks",
+    "plans",
+    "playbooks",
+    "calendar",
+    "ledger",
+    "allocation",
+    "materials",
     "webhooks",
+    "quotas",
     "audit",
 )
 ANYWHERE = ("unauthorized", "not-acceptable", "invalid", "too-many", "unavailable")
@@ -67,7 +76,11 @@ def _document(_conditions: tuple[str, ...], _actions: tuple[str, ...]) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Qunfen 群分", "version": VERSION, "description": TOLD},
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
-        "tags": [{"name": name, "description": AREAS[name]} for name in ORDER if name in AREAS],
+        "tags": [
+            {"name": name, "description": AREAS[name]}
+            for name in dict.fromkeys((*ORDER, *AREAS))
+            if name in AREAS
+        ],
         "security": [{"token": []}],
         "paths": paths,
         "components": {

@@ -34,7 +34,7 @@ class TookTold(Told):
     people: int
 
 
-class KeptTold(Told):
+class HoldTold(Told):
     campaign_id: int
     name: str
     at: When
@@ -51,7 +51,7 @@ class LedgerTold(Told):
     external: int = Field(description="part of spent: sends that were not made here")
     unexplained: list[str] = Field(description="MsgIDs; while there are any, mass is blocked")
     took: list[TookTold]
-    planned: list[KeptTold]
+    planned: list[HoldTold]
 
 
 class PeopleAsked(Page):
@@ -103,7 +103,7 @@ class DifferenceTold(Told):
     spent_should_be: int
 
 
-class Compared(Told):
+class RecountTold(Told):
     month: str
     differences: list[DifferenceTold]
 
@@ -143,7 +143,7 @@ def ledger_get(call: Call, session: Session, query: OfMonth) -> LedgerTold:
             for one in slot_story.takers(session, account.id, month)
         ],
         planned=[
-            KeptTold(
+            HoldTold(
                 campaign_id=one.hold.campaign_id,
                 name=one.hold.name,
                 at=one.hold.at,
@@ -220,10 +220,10 @@ def external_state(call: Call, session: Session, body: ExternalAsked) -> Listing
 
 
 @area("GET", "/ledger/recount", "ledger.read")
-def recount_compare(call: Call, session: Session, query: OfMonth) -> Compared:
+def recount_compare(call: Call, session: Session, query: OfMonth) -> RecountTold:
     """Compare a month's counters with the deliveries: every follower whose counter differs."""
     month = _month(call, query.month)
-    return Compared(
+    return RecountTold(
         month=month,
         differences=[
             DifferenceTold(

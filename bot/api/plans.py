@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from bot.api.cursors import Listing, slice_of
-from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
+from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, Version, When
 from bot.api.problems import found
 from bot.audiences import segments
 from bot.audiences.index import Look
@@ -24,7 +24,7 @@ class PlanTold(Told):
     id: Id
     name: str
     step: int = Field(description="1 to 5: how far it came")
-    version: int
+    version: Version
     campaign_id: int | None = Field(description="what became of it")
     document: Json = Field(description="as the account file writes a campaign; may be incomplete")
     problems: list[dict[str, str]] = Field(description="what keeps it from being handed in")
@@ -39,11 +39,11 @@ class PlanWanted(Asked):
 
 
 class PlanChanged(PlanWanted):
-    version: int = Field(ge=1, description="the version that was read; 409 when it is another now")
+    version: Version = Field(description="the version that was read; 409 when it is another now")
 
 
-class Version(Asked):
-    version: int = Field(ge=1)
+class PlanRead(Asked):
+    version: Version = Field(description="the version that was read")
 
 
 class CsvWanted(Asked):
@@ -96,7 +96,7 @@ class Submitted(Told):
     name: str
 
 
-class FindingTold(Told):
+class PlanFinding(Told):
     check: str
     severity: str
     place: str
@@ -113,8 +113,8 @@ class AnswerTold(Told):
     others: list[str]
 
 
-class Checked(Told):
-    findings: list[FindingTold]
+class PlanChecks(Told):
+    findings: list[PlanFinding]
     answers: list[AnswerTold] = Field(
         description="what the words it invites would be answered with"
     )
@@ -169,12 +169,12 @@ def plan_estimate(call: Call, session: Session, plan_id: Id) -> EstimateTold:
 
 
 @area("GET", "/plans/<plan_id>/checks", "campaigns.read")
-def plan_checked(call: Call, session: Session, plan_id: Id) -> Checked:
+def plan_checked(call: Call, session: Session, plan_id: Id) -> PlanChecks:
     """What the content checks find, and how invited words would be answered."""
     plan = _found(call, session, plan_id)
-    return Checked(
+    return PlanChecks(
         findings=[
-            FindingTold(
+            PlanFinding(
                 check=one.check,
                 severity=one.severity,
                 place=one.place,
@@ -198,7 +198,7 @@ def plan_checked(call: Call, session: Session, plan_id: Id) -> Checked:
 
 
 @area("POST", "/plans/<plan_id>/submit", "campaigns.write")
-def plan_submit(call: Call, session: Session, plan_id: Id, body: Version) -> Submitted:
+def plan_submit(call: Call, session: Session, plan_id: Id, body: PlanRead) -> Submitted:
     """Hand it in: it becomes a campaign that waits for approval."""
     _found(call, session, plan_id)
     campaign = plans.submit(

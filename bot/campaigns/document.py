@@ -38,6 +38,7 @@ LARGEST_HOLDOUT = 0.5
 MIN_SAMPLE = 400
 RESULT_TAGS = ("clicked", "not_clicked", "gave_up")  # keys of ``after`` that name a tag
 A_DAY = 86_400  # seconds
+LARGEST_NUMBER = 2**31 - 1  # what a column of the database takes
 
 # keys beyond the first ones, each a column of its own, in the order a file is written in
 MORE = (
@@ -92,7 +93,7 @@ class Goal(Params):
     """``guided``: clicked a link of the campaign. ``event``: did what the named event records."""
 
     metric: Literal["guided", "event"]
-    target: int = Field(ge=1)
+    target: int = Field(ge=1, le=LARGEST_NUMBER)
     event: EventName | None = None
 
     @model_validator(mode="after")
@@ -103,8 +104,8 @@ class Goal(Params):
 
 
 class ApprovedFor(Params):
-    people: int = Field(ge=1)
-    slots: int = Field(ge=0)
+    people: int = Field(ge=1, le=LARGEST_NUMBER)
+    slots: int = Field(ge=0, le=LARGEST_NUMBER)
 
 
 class Group(Params):
