@@ -62,6 +62,7 @@ Slug = Annotated[str, AfterValidator(_usable_slug)]
 # the platform's scene_str is 1 to 64 characters; * is kept for patterns in rules
 Scene = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-.:]{1,64}$")]
 Whole = Annotated[int, Field(strict=True)]
+MOST_PEOPLE = 2**31 - 1  # more than there are; what every database takes as a number
 
 
 class FromEnvironment(Params):
@@ -154,14 +155,14 @@ class ChannelCap(Cap):
 class LimitsPart(Params):
     quiet_hours: Annotated[str, AfterValidator(_clock_span)] | None = None
     cap: Cap | None = None
-    approve_above: Annotated[Whole, Field(ge=0)] | None = None
+    approve_above: Annotated[Whole, Field(ge=0, le=MOST_PEOPLE)] | None = None
     opt_out: Words | None = None
     holdout: (
         Annotated[float, Field(strict=True, ge=0, le=LARGEST_HOLDOUT, allow_inf_nan=False)] | None
     ) = None
     caps: Annotated[list[ChannelCap], Field(max_length=20)] | None = None
     person_cap: Cap | None = None
-    most_people: Annotated[Whole, Field(ge=1)] | None = None
+    most_people: Annotated[Whole, Field(ge=1, le=MOST_PEOPLE)] | None = None
     all_send_hold: Seconds | None = None
     guard: bool | None = None
     guard_every: Seconds | None = None
