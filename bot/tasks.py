@@ -11,6 +11,7 @@ from bot import (
     db,
     effects,
     erasure,
+    figures,
     follower_edits,
     follower_files,
     follower_pages,
@@ -41,11 +42,13 @@ from bot import (
     webhook_deliveries,
 )
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
-from bot.audiences import catalogue, index
+from bot.audiences import catalogue, index, portrait
 from bot.campaigns import (
     aftermath,
     allocation,
+    estimates,
     guarding,
+    month_values,
     planning,
     rounds,
     sending,
@@ -381,9 +384,18 @@ def count_figures(rt: Runtime, context: JobContext) -> None:
 
 
 def count_audience_sets(rt: Runtime, context: JobContext) -> None:
-    """Count the sets of people again that operators work with, and drop those nobody asks for."""
+    """Count the sets of people that operators work with, and may any moment; drop those nobody asks for."""
     now = context.clock()
-    index.refresh(rt.engine, now)
+    with db.reading(rt.engine) as session:
+        expected = {
+            account.id: [
+                *estimates.expected(session, account, now),
+                *portrait.expected(session, account.id),
+            ]
+            for account in accounts.every(session)
+            if figures.is_large(session, account.id)
+        }
+    index.refresh(rt.engine, now, expected)
     index.forget(rt.engine, now)
 
 
@@ -479,7 +491,7 @@ def divide_slots(rt: Runtime, context: JobContext) -> None:
     allocation.propose(
         rt.engine,
         context.account_id,
-        allocation.Settings.from_json(context.arguments["settings"]),
+        month_values.Settings.from_json(context.arguments["settings"]),
         context.clock(),
         by=context.arguments["by"],
         tell=tell,

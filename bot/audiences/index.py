@@ -5,8 +5,6 @@ keeps sets so that the next look takes milliseconds; it may be lost at any time.
 asked of the tables (``segments.clause``); here are counts, portraits and estimates, which say as of when they are.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,24 +14,30 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 from sqlalchemy.engine import Engine
 
-from bot import clock, db
-from bot.audiences import segments
+from bot import clock, db, figures
+from bot.audiences import leaves, segments
+from bot.audiences.leaves import (
+    SOURCES,
+    SUBSCRIBED,
+    WINDOW,
+    Leaf,
+    consent_leaf,
+    key_of,
+    taken_leaf,
+)
 from bot.audiences.segments import Where
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH as SLOTS
 from bot.db import Session
 from bot.errors import Invalid, Refused
-from bot.followers import LONG_WINDOWS
 from bot.tables.audiences import audience_sets
-from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
-from bot.tables.followers import consents as consents_table
-from bot.tables.followers import followers, reply_windows
 
-COUNTS_FOR_CAP = ("planned", "sent", "unknown")  # deliveries, as the planner counts them
 # A set is believed for so many times as long as it took to count, so that looking again and again costs little
 # whatever the size; the job counts those in use again before that, the oldest first.
 BELIEVED = 600
 BELIEVED_AT_LEAST = timedelta(seconds=1)
 BELIEVED_AT_MOST = timedelta(hours=1)
+# in a large account every set is believed so long: the job counts what pages may ask again in half of it
+BELIEVED_IF_LARGE = timedelta(minutes=10)
 QUICK = (
     0.03  # seconds: what takes no longer is counted by whoever looks, and the job leaves it alone
 )
@@ -43,11 +47,6 @@ IN_USE = timedelta(
 TOUCH_AFTER = timedelta(minutes=10)  # who looks writes no more often than that that a set is in use
 FORGOTTEN_AFTER = timedelta(days=7)
 JOB_SECONDS = 6.0  # of one run of the job, once a minute: a tenth of one processor
-
-Leaf = Mapping[str, Any]
-SUBSCRIBED: Leaf = {":subscribed": {}}
-OPTED_OUT: Leaf = {":opted_out": {}}
-WINDOW: Leaf = {":window": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,7 @@ class Look:
     believe: timedelta | None = (
         None  # sets of this age are believed, however quickly they are counted
     )
+    at_most: timedelta | None = None  # no older set is believed, however long it takes to count
 
     def people(self, where: Where) -> BitMap:
         """Whom a segment's tree selects.
@@ -173,28 +173,16 @@ def slots_left(look: Look, month: str) -> list[BitMap]:
     return [at_least[SLOTS - left] - at_least[SLOTS - left + 1] for left in range(SLOTS + 1)]
 
 
-def consent_leaf(template_id: str) -> Leaf:
-    """Who accepted at least one more notice of a template."""
-    return {":consent": {"template": template_id}}
-
-
-def taken_leaf(month: str, times: int) -> Leaf:
-    """Of whom at least so many slots of a month are reserved or spent."""
-    return {":taken": {"month": month, "times": times}}
-
-
-def reached_leaf(
-    messages: int, days: int, channel: str | None = None, message_class: str | None = None
-) -> Leaf:
-    """Who got at least so many campaigns within so many times 24 hours: of a channel, of a class, or of any."""
-    given = {"messages": messages, "days": days, "channel": channel, "class": message_class}
-    return {":reached": {key: value for key, value in given.items() if value is not None}}
-
-
-def key_of(leaf: Leaf) -> str:
-    """The key a set is stored under."""
-    text = json.dumps(leaf, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def sources(look: Look) -> dict[str, BitMap]:
+    """Subscribed followers by what brought them first; those of whom nobody knows under an empty name."""
+    look.leaf(SOURCES)
+    if all(leaves.SOURCE not in one.leaf for one in look.found.values()):
+        look.found.update(_stored_sources(look, look.found[key_of(SOURCES)].at))
+    return {
+        one.leaf[leaves.SOURCE]["is"]: one.people
+        for one in look.found.values()
+        if leaves.SOURCE in one.leaf
+    }
 
 
 def leaves_of(where: Where) -> list[Leaf]:
@@ -234,11 +222,16 @@ def keep(engine: Engine, look: Look) -> None:
             )
 
 
-def refresh(engine: Engine, now: datetime) -> int:
-    """Count the sets in use again that grew old, oldest first, for about ``JOB_SECONDS``; how many it counted."""
+def refresh(
+    engine: Engine, now: datetime, expected: Mapping[int, Sequence[Leaf]] | None = None
+) -> int:
+    """Count the sets in use again that grew old, oldest first, for about ``JOB_SECONDS``; how many it counted.
+
+    ``expected``: by account, what its pages may ask any moment. Those are counted before anybody does.
+    """
     started = clock.tick_seconds()
     with db.reading(engine) as session:
-        due = _due(session, now)
+        due = _due(session, now, expected or {})
     counted: set[tuple[int, str]] = set()  # the ledger's sets are counted together
     everybody: dict[int, Counted] = {}  # who follows, counted once an account
     for account_id, leaf in due:
@@ -281,56 +274,99 @@ def forget(engine: Engine, now: datetime) -> None:
         )
 
 
-def _due(session: Session, now: datetime) -> list[tuple[int, Leaf]]:
-    """(account, leaf) of the sets in use that are older than half of what a look believes, oldest first."""
+def _due(
+    session: Session, now: datetime, expected: Mapping[int, Sequence[Leaf]]
+) -> list[tuple[int, Leaf]]:
+    """(account, leaf) of the sets in use that are older than half of what a look believes, oldest first.
+
+    Of those that are expected the ones nobody counted yet come before all others, in the order they are given.
+    """
+    waiting = {
+        (account_id, key_of(leaf)): leaf
+        for account_id, all_of in expected.items()
+        for leaf in all_of
+    }
     rows = session.execute(
         sa.select(
             audience_sets.c.account_id,
+            audience_sets.c.key,
             audience_sets.c.filter,
             audience_sets.c.counted_at,
+            audience_sets.c.used_at,
             audience_sets.c.seconds,
-        )
-        .where(audience_sets.c.used_at >= now - IN_USE, audience_sets.c.seconds > QUICK)
-        .order_by(audience_sets.c.counted_at)
+        ).order_by(audience_sets.c.counted_at)
     )
-    return [
-        (row.account_id, row.filter)
-        for row in rows
-        if now - row.counted_at > believed(row.seconds) / 2
-    ]
+    old = []
+    for row in rows:
+        wanted = waiting.pop((row.account_id, row.key), None) is not None
+        if leaves.SOURCE in row.filter:  # counted with all of them
+            continue
+        if not wanted and (row.used_at < now - IN_USE or row.seconds <= QUICK):
+            continue
+        if now - row.counted_at > believed(row.seconds, large=row.account_id in expected) / 2:
+            old.append((row.account_id, row.filter))
+    return [*((account_id, leaf) for (account_id, _key), leaf in waiting.items()), *old]
 
 
-def believed(seconds: float) -> timedelta:
-    """How old a set may be that took so long to count."""
-    return min(BELIEVED_AT_MOST, max(BELIEVED_AT_LEAST, timedelta(seconds=BELIEVED * seconds)))
+def believed(seconds: float, *, large: bool = False) -> timedelta:
+    """How old a set may be that took so long to count; ``large``: of a large account."""
+    least = BELIEVED_IF_LARGE if large else BELIEVED_AT_LEAST
+    return min(BELIEVED_AT_MOST, max(least, timedelta(seconds=BELIEVED * seconds)))
 
 
 def _stored(look: Look, wanted: Mapping[str, Leaf]) -> dict[str, Counted]:
     if not wanted:
         return {}
+    everybody = key_of(SUBSCRIBED)
     rows = look.session.execute(
-        sa.select(
-            audience_sets.c.key,
-            audience_sets.c.people,
-            audience_sets.c.counted_at,
-            audience_sets.c.used_at,
-            audience_sets.c.seconds,
-        ).where(
-            audience_sets.c.account_id == look.account_id, audience_sets.c.key.in_(list(wanted))
+        _kept().where(
+            audience_sets.c.account_id == look.account_id,
+            audience_sets.c.key.in_({*wanted, everybody}),
+        )
+    ).all()
+    large = any(row.key == everybody and row.size > figures.LIVE for row in rows)
+    return {
+        row.key: _read(row, wanted[row.key])
+        for row in rows
+        if row.key in wanted and _is_believed(look, row, large)
+    }
+
+
+def _stored_sources(look: Look, at: datetime) -> dict[str, Counted]:
+    """The sets of single sources that were counted with the one of all."""
+    rows = look.session.execute(
+        _kept().where(
+            audience_sets.c.account_id == look.account_id,
+            audience_sets.c.counted_at == at,
+            sa.cast(audience_sets.c.filter, sa.Text).like(f'{{"{leaves.SOURCE}"%'),
         )
     )
-    return {
-        row.key: Counted(
-            wanted[row.key],
-            BitMap.deserialize(row.people),
-            row.counted_at,
-            row.seconds,
-            row.used_at,
-        )
-        for row in rows
-        # a clock that was set back makes sets of the future: those are not believed
-        if timedelta(0) <= look.now - row.counted_at <= (look.believe or believed(row.seconds))
-    }
+    return {row.key: _read(row, row.filter) for row in rows}
+
+
+def _kept() -> sa.Select[Any]:
+    return sa.select(
+        audience_sets.c.key,
+        audience_sets.c.filter,
+        audience_sets.c.people,
+        audience_sets.c.size,
+        audience_sets.c.counted_at,
+        audience_sets.c.used_at,
+        audience_sets.c.seconds,
+    )
+
+
+def _read(row: Any, leaf: Leaf) -> Counted:
+    people = BitMap.deserialize(row.people)
+    return Counted(leaf, people, row.counted_at, row.seconds, row.used_at)
+
+
+def _is_believed(look: Look, row: Any, large: bool) -> bool:
+    limit = look.believe or believed(row.seconds, large=large)
+    if look.at_most is not None:
+        limit = min(limit, look.at_most)
+    # a clock that was set back makes sets of the future: those are not believed
+    return timedelta(0) <= look.now - row.counted_at <= limit
 
 
 def _store(
@@ -408,8 +444,8 @@ def _all_leaves(look: Look, where: Where, inside: tuple[str, ...]) -> list[Leaf]
 
 def _preload(look: Look, where: Where) -> None:
     """Read all sets of a tree at once: a query each would take longer than the algebra."""
-    leaves = [SUBSCRIBED, *leaves_of(where)]
-    missing = {key_of(leaf): leaf for leaf in leaves if key_of(leaf) not in look.found}
+    wanted = [SUBSCRIBED, *leaves_of(where)]
+    missing = {key_of(leaf): leaf for leaf in wanted if key_of(leaf) not in look.found}
     if missing and not look.fresh:
         look.found.update(_stored(look, missing))
 
@@ -421,120 +457,14 @@ def _rewritten(member: Any, parsed: Any) -> Where | None:
 
 
 def _count(look: Look, leaf: Leaf) -> dict[str, Counted]:
-    """Ask the tables; the ledger says all its sets at once."""
-    key, value = next(iter(leaf.items()))
+    """Ask the tables; what one pass says of many sets is counted at once."""
+    ours = leaves.is_ours(leaf)
+    if not ours:
+        look.everybody()  # counted before the clock starts: it is a set of its own
     started = clock.tick_seconds()
-    if key == ":taken":
-        sets = _taken(look, value["month"])
-    else:
-        found = BitMap(look.session.execute(_select(look, key, value)).scalars())
-        if not key.startswith(":"):
-            # an index of tags or events knows nothing of who follows: one set more is quicker than a join
-            found &= look.everybody()
-        sets = [(leaf, found)]
-    seconds = (clock.tick_seconds() - started) / len(sets)
+    sets = leaves.count(look.session, look.account_id, leaf, look.now)
+    if not ours:
+        # an index of tags or events knows nothing of who follows: one set more is quicker than a join
+        sets = [(one, found & look.everybody()) for one, found in sets]
+    seconds = clock.tick_seconds() - started
     return {key_of(one): Counted(one, found, look.now, seconds) for one, found in sets}
-
-
-def _select(look: Look, key: str, value: Any) -> sa.Select[Any]:
-    account_id, now = look.account_id, look.now
-    if key in _OURS:
-        return _OURS[key](account_id, value, now)
-    member, parsed = segments.filter_of(key, value)
-    ids: Callable[..., sa.Select[Any] | None] | None = getattr(member, "ids", None)
-    found = ids(parsed, account_id, now) if ids is not None else None
-    if found is not None:
-        return found
-    return sa.select(followers.c.id).where(
-        followers.c.account_id == account_id,
-        followers.c.subscribed.is_(sa.true()),
-        member.where(parsed, account_id, now, _no_segment),
-    )
-
-
-def _no_segment(name: str) -> sa.ColumnElement[bool]:
-    raise AssertionError(f"in_segment is no leaf: {name}")
-
-
-def _subscribed(account_id: int, _value: Any, _now: datetime) -> sa.Select[Any]:
-    return sa.select(followers.c.id).where(
-        followers.c.account_id == account_id, followers.c.subscribed.is_(sa.true())
-    )
-
-
-def _opted_out(account_id: int, _value: Any, _now: datetime) -> sa.Select[Any]:
-    return sa.select(followers.c.id).where(
-        followers.c.account_id == account_id, followers.c.opted_out_at.is_not(None)
-    )
-
-
-def _window(account_id: int, _value: Any, now: datetime) -> sa.Select[Any]:
-    return (
-        sa.select(reply_windows.c.follower_id)
-        .where(
-            reply_windows.c.account_id == account_id,
-            reply_windows.c.opened_by.in_(LONG_WINDOWS),
-            reply_windows.c.expires_at > now,
-            reply_windows.c.left > 0,
-        )
-        .distinct()
-    )
-
-
-def _consent(account_id: int, value: Any, _now: datetime) -> sa.Select[Any]:
-    return sa.select(consents_table.c.follower_id).where(
-        consents_table.c.account_id == account_id,
-        consents_table.c.template_id == value["template"],
-        consents_table.c.accepted > 0,
-    )
-
-
-def _reached(account_id: int, value: Any, now: datetime) -> sa.Select[Any]:
-    tests = [
-        deliveries.c.account_id == account_id,
-        deliveries.c.status.in_(COUNTS_FOR_CAP),
-        deliveries.c.at > now - timedelta(days=value["days"]),
-    ]
-    if "channel" in value:
-        tests.append(deliveries.c.channel == value["channel"])
-    source: sa.FromClause = deliveries
-    if "class" in value:
-        source = deliveries.join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id).join(
-            campaigns, campaigns.c.id == campaign_runs.c.campaign_id
-        )
-        tests.append(campaigns.c.message_class == value["class"])
-    return (
-        sa.select(deliveries.c.follower_id)
-        .select_from(source)
-        .where(*tests)
-        .group_by(deliveries.c.follower_id)
-        .having(sa.func.count() >= value["messages"])
-    )
-
-
-_OURS: Mapping[str, Callable[[int, Any, datetime], sa.Select[Any]]] = {
-    ":subscribed": _subscribed,
-    ":opted_out": _opted_out,
-    ":window": _window,
-    ":consent": _consent,
-    ":reached": _reached,
-}
-
-
-def _taken(look: Look, month: str) -> list[tuple[Leaf, BitMap]]:
-    found = [BitMap() for _ in range(SLOTS)]
-    used = mass_ledger.c.reserved + mass_ledger.c.spent
-    for times in range(1, SLOTS + 1):
-        wanted = used >= SLOTS if times == SLOTS else used == times
-        found[times - 1] = BitMap(
-            look.session.execute(
-                sa.select(mass_ledger.c.follower_id).where(
-                    mass_ledger.c.account_id == look.account_id,
-                    mass_ledger.c.month == month,
-                    wanted,
-                )
-            ).scalars()
-        )
-    for times in range(SLOTS - 1, 0, -1):
-        found[times - 1] |= found[times]
-    return [(taken_leaf(month, times), found[times - 1]) for times in range(1, SLOTS + 1)]

@@ -2,6 +2,9 @@
 
 TGI is the share of a tag in the segment divided by its share among all followers, times 100: 200 means
 twice as common here. What a segment asks for is left out, for that it has by definition.
+
+All figures are exact. In a large account they are sizes of intersections of kept sets (``index.py``), as of
+when those were counted; the job ``audience_sets`` counts the sets a portrait takes before somebody asks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +16,15 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from bot import clock
-from bot.audiences import segments
+from bot.audiences import index, leaves, segments
 from bot.audiences.index import Look
+from bot.audiences.leaves import ACTIVE_DAYS, FOLLOWED_DAYS, SOURCES, Leaf
 from bot.audiences.segments import EVERYBODY, Where
+from bot.db import Session
 from bot.sql import among
 from bot.tables.followers import followers, tags
 
-AT_ONCE = 30_000  # ids a query is handed; a larger segment is asked by its conditions
+AT_ONCE = 20_000  # ids a query is handed; of more people the sets are asked
 MOST_TAGS = 200  # the most common tags of an account are compared
 SHOWN_TAGS = 12
 LEAST_SHARE = 0.01  # of the segment: what hardly anybody has says nothing about it
@@ -28,8 +33,6 @@ PATIENCE = (
     2.0  # seconds spent on sets nobody counted before; the rest are compared at the next look
 )
 MOST_SOURCES = 8
-ACTIVITY = (1, 7, 30, 90)  # days since the last sign of life
-AGES = (30, 90, 180, 365)  # days since following
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +73,50 @@ def portrait(look: Look, where: Where) -> Portrait:
     """
     ours, everybody = look.people(where), look.everybody()
     found, uncounted = _tags(look, where, ours, everybody)
-    mine = _columns(look, where, ours)
-    usual = mine if where == EVERYBODY else _columns(look, EVERYBODY, everybody)
+    usual = _counts(look, everybody)
+    mine = usual if where == EVERYBODY else _counts(look, ours)
     return Portrait(
         len(ours),
         len(everybody),
         found,
         _sources(mine[0], usual[0], len(ours), len(everybody)),
-        _spans(mine[1], usual[1], ACTIVITY, len(ours), len(everybody)),
-        _spans(mine[2], usual[2], AGES, len(ours), len(everybody)),
+        _spans(mine[1], usual[1], ACTIVE_DAYS, len(ours), len(everybody)),
+        _spans(mine[2], usual[2], FOLLOWED_DAYS, len(ours), len(everybody)),
         uncounted,
         look.counted_at,
     )
 
 
+def expected(session: Session, account_id: int) -> list[Leaf]:
+    """The sets any portrait of an account takes, to be counted before somebody asks."""
+    of_tags = [_tag_leaf(name) for name in _common_tags(session, account_id)]
+    return [*of_tags, *leaves.active_leaves()[::-1], *leaves.followed_leaves(), SOURCES]
+
+
+def _tag_leaf(name: str) -> Leaf:
+    return {"tag": {"has": name}}
+
+
+def _common_tags(session: Session, account_id: int) -> Sequence[str]:
+    return (
+        session.execute(
+            sa.select(tags.c.name)
+            .where(tags.c.account_id == account_id, tags.c.archived_at.is_(None))
+            .order_by(tags.c.people.desc().nulls_last(), tags.c.id)
+            .limit(MOST_TAGS)
+        )
+        .scalars()
+        .all()
+    )
+
+
 def _tags(look: Look, where: Where, ours: BitMap, everybody: BitMap) -> tuple[list[Share], int]:
     asked_for = {name for kind, name, _place in segments.names(where) if kind == "tag"}
-    rows = look.session.execute(
-        sa.select(tags.c.name)
-        .where(tags.c.account_id == look.account_id, tags.c.archived_at.is_(None))
-        .order_by(tags.c.people.desc().nulls_last(), tags.c.id)
-        .limit(MOST_TAGS)
-    ).scalars()
-    names = [name for name in rows if name not in asked_for]
-    leaves = [{"tag": {"has": name}} for name in names]
+    names = [name for name in _common_tags(look.session, look.account_id) if name not in asked_for]
+    of_tags = [_tag_leaf(name) for name in names]
     started = clock.tick_seconds()
     found, uncounted = [], 0
-    for name, leaf, ready in zip(names, leaves, look.ready(leaves), strict=True):
+    for name, leaf, ready in zip(names, of_tags, look.ready(of_tags), strict=True):
         if ready is None and clock.tick_seconds() - started > PATIENCE:
             uncounted += 1
             continue
@@ -109,20 +129,44 @@ def _tags(look: Look, where: Where, ours: BitMap, everybody: BitMap) -> tuple[li
     return found[:SHOWN_TAGS], uncounted
 
 
-# what one query says of some people: by source, by days since the last activity, by days since following
+# of some people: by source, by span of days since the last activity, by span of days since following
 _Counts = tuple[Mapping[str, int], Mapping[int | None, int], Mapping[int | None, int]]
 
 
-def _columns(look: Look, where: Where, people: BitMap) -> _Counts:
-    active = _bucket(followers.c.last_active_at, look.now, ACTIVITY)
-    age = _bucket(followers.c.subscribed_at, look.now, AGES)
+def _counts(look: Look, people: BitMap) -> _Counts:
+    """A few people are asked in the tables, one query; of many the sets know, one intersection a feature."""
     if len(people) <= AT_ONCE:
-        whom = sa.and_(followers.c.account_id == look.account_id, among(followers.c.id, people))
-    else:
-        whom = segments.clause(look.session, look.account_id, where, look.now)
+        return _columns(look, people)
+    by_source = {
+        name: number
+        for name, held in index.sources(look).items()
+        if (number := people.intersection_cardinality(held))
+    }
+    return (
+        by_source,
+        _by_span(look, people, leaves.active_leaves()),
+        _by_span(look, people, leaves.followed_leaves()),
+    )
+
+
+def _by_span(look: Look, people: BitMap, spans: Sequence[Leaf]) -> Mapping[int | None, int]:
+    """By number of the span; -1: in none of them. Each set holds the one before it."""
+    look.leaf(spans[-1])  # one pass counts all of them
+    found: dict[int | None, int] = {}
+    before = 0
+    for number, held in enumerate(look.leaves(spans)):
+        upto = people.intersection_cardinality(held)
+        found[number], before = upto - before, upto
+    found[-1] = len(people) - before
+    return found
+
+
+def _columns(look: Look, people: BitMap) -> _Counts:
+    active = _bucket(followers.c.last_active_at, look.now, ACTIVE_DAYS)
+    age = _bucket(followers.c.subscribed_at, look.now, FOLLOWED_DAYS)
     rows = look.session.execute(
         sa.select(followers.c.first_source, active, age, sa.func.count())
-        .where(whom)
+        .where(followers.c.account_id == look.account_id, among(followers.c.id, people))
         .group_by(followers.c.first_source, active, age)
     )
     sources: dict[str, int] = {}

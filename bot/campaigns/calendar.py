@@ -14,7 +14,8 @@ from pyroaring import BitMap
 
 from bot.accounts import Account
 from bot.audiences import index, segments
-from bot.audiences.index import OPTED_OUT, Look
+from bot.audiences.index import Look
+from bot.audiences.leaves import OPTED_OUT
 from bot.campaigns import budget, definitions, holds, losses
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.holds import MASS, MOST_OCCURRENCES, Hold

@@ -17,6 +17,7 @@ from bot import content as contents
 from bot import registry
 from bot.accounts import Account
 from bot.audiences import segments
+from bot.audiences.index import Look
 from bot.campaigns import budget, caps, definitions, experiment, holds
 from bot.campaigns.caps import Caps
 from bot.campaigns.definitions import Campaign
@@ -64,6 +65,7 @@ class Plan:
     caps: Caps = field(default_factory=lambda: Caps(0))
     policy: Policy = field(default_factory=Policy)
     held: Callable[[int], int] | None = None
+    sets: Look | None = None  # what ``held`` was counted from
     split: Split = Split("", "", "", "")
     # the one call goes to a tag made for it, which only those wear who are to get it
     temporary_tag: bool = False
@@ -146,9 +148,10 @@ def read_plan(
         audience, place = _one_of(groups)
         plan = replace(plan, audience=audience, groups=groups, place=place)
     if MASS in names and plan.by_slots:
-        found = holds.holds(session, account.id, month, now, excluding=campaign.id)
+        look = Look(session, account.id, now, at_most=holds.AT_MOST)
+        found = holds.holds(session, account.id, month, now, excluding=campaign.id, firm_look=look)
         if any(hold.protected and hold.people for hold in found):
-            plan = replace(plan, held=holds.protected_counts(found))
+            plan = replace(plan, held=holds.protected_counts(found), sets=look)
     return plan
 
 

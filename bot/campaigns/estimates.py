@@ -16,13 +16,24 @@ from bot import content as contents
 from bot import registry
 from bot.accounts import Account
 from bot.audiences import index, segments
-from bot.audiences.index import OPTED_OUT, WINDOW, Look
+from bot.audiences.index import Look
+from bot.audiences.leaves import (
+    OPTED_OUT,
+    SUBSCRIBED,
+    WINDOW,
+    Leaf,
+    consent_leaf,
+    reached_leaf,
+    taken_leaf,
+)
 from bot.audiences.overlap import first_wins
 from bot.campaigns import budget, caps, experiment, holds
 from bot.campaigns.reach import REASONS
 from bot.clock import month_of
-from bot.errors import Refused
+from bot.db import Session
+from bot.errors import Invalid, Refused
 from bot.sql import among
+from bot.tables.accounts import templates
 from bot.tables.followers import followers
 
 MASS = contents.MASS
@@ -206,7 +217,7 @@ def _capped(look: Look, limits: caps.Caps, channel: str | None) -> BitMap:
     found = BitMap()
     for cap in (*limits.caps, *([limits.person] if limits.person and channel is None else [])):
         if cap.channel == channel:
-            leaf = index.reached_leaf(cap.messages, cap.days, cap.channel, cap.message_class)
+            leaf = reached_leaf(cap.messages, cap.days, cap.channel, cap.message_class)
             found |= look.leaf(leaf)
     return found
 
@@ -259,7 +270,7 @@ def _blocked(
     if name == contents.SUBSCRIPTION:
         said = (document.get("contents") or {}).get(name) or document.get("content") or {}
         template = _template(said)
-        agreed = look.leaf(index.consent_leaf(template)) if template else BitMap()
+        agreed = look.leaf(consent_leaf(template)) if template else BitMap()
         return {"no_consent": everybody - agreed}
     if name == MASS and _by_slots(account):
         left = index.slots_left(look, month_of(at))
@@ -274,7 +285,12 @@ def _blocked(
 def _held(look: Look, account: Account, at: datetime, campaign_id: int | None) -> list[BitMap]:
     """Of whom at least so many slots of the month are firmly kept for other campaigns: one set a number, from 0."""
     found = holds.holds(
-        look.session, account.id, month_of(at), look.now, excluding=campaign_id or 0
+        look.session,
+        account.id,
+        month_of(at),
+        look.now,
+        excluding=campaign_id or 0,
+        firm_look=look,
     )
     at_least = [look.everybody(), *(BitMap() for _ in range(MOST_HELD))]
     for hold in found:
@@ -394,6 +410,34 @@ def _without_share(found: Estimate, share: float) -> Estimate:
         False,
         found.counted_at,
     )
+
+
+def expected(session: Session, account: Account, now: datetime) -> list[Leaf]:
+    """The sets an estimate of an account may ask any moment, to be counted before somebody does.
+
+    Of every segment, of the month's ledger, the open windows, the consents of its templates, its caps.
+    """
+    found = [SUBSCRIBED, OPTED_OUT, WINDOW]
+    if _by_slots(account):
+        found += [taken_leaf(month_of(now), times) for times in range(1, MOST_HELD + 1)]
+    every_cap = [*account.limits.every_cap, account.limits.person_cap]
+    for cap in every_cap:
+        if cap is not None:
+            leaf = reached_leaf(cap.messages, cap.days, cap.channel, cap.message_class)
+            found.append(leaf)
+    for segment in segments.every(session, account.id):
+        try:
+            found += index.leaves_of(segment.where)
+        except Invalid:
+            continue  # it names a filter that is no more
+    listed = session.execute(
+        sa.select(templates.c.template_id).where(
+            templates.c.account_id == account.id,
+            templates.c.kind == contents.SUBSCRIPTION,
+            templates.c.archived_at.is_(None),
+        )
+    )
+    return found + [consent_leaf(template_id) for template_id in listed.scalars()]
 
 
 def _rank(reason: str) -> int:

@@ -4,17 +4,21 @@ Firm are the places of an allocation in force, and campaigns with ``worth: {prot
 a slot that is firmly held (``held_for_other``); soft ones may be lost, and the page of losses lists them.
 Which of two comes first is decided once and for all: an allocation's places fit together by themselves,
 and of two protected campaigns the earlier one has the right of way.
+
+Planning asks for sets no older than ``AT_MOST`` of the people whose slots are firmly held; pages believe what
+the job counted lately, and soft holds, which decide nothing, are as old as that everywhere.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from pyroaring import BitMap
 
-from bot.audiences import index, segments
+from bot.audiences import segments
+from bot.audiences.index import Look
 from bot.campaigns.schedule import next_due
 from bot.clock import next_month, start_of_month
 from bot.db import Session
@@ -23,6 +27,7 @@ from bot.tables.campaigns import allocation_places, allocations, campaign_runs, 
 
 MASS = "mass"
 MOST_OCCURRENCES = 31  # of a repeating campaign in a month
+AT_MOST = timedelta(minutes=1)  # planning a million takes that long, and counts them once
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,22 @@ class Hold:
 
 
 def holds(
-    session: Session, account_id: int, month: str, now: datetime, *, excluding: int | None
+    session: Session,
+    account_id: int,
+    month: str,
+    now: datetime,
+    *,
+    excluding: int | None,
+    firm_look: Look | None = None,
 ) -> list[Hold]:
     """What mass campaigns planned for later in a Shanghai month want, in order of time.
 
     ``excluding``: the campaign that asks; None: nobody, so that every firm hold is firm. A run that
     is due and not planned to its end still wants the slots of whoever it has not come to.
+    ``firm_look``: where to look for people whose slots are firmly held; None: where all others are looked for.
     """
+    look = Look(session, account_id, now)
+    firm_look = firm_look or look
     rows = session.execute(
         sa.select(campaigns)
         .where(
@@ -74,8 +88,8 @@ def holds(
             # an allocation gives a campaign one slot of a person, however often it repeats
             moments = [] if runs else moments[:1]
         else:
-            people = _audience(session, row, now)
             firm = bool((row.worth or {}).get("protect")) and not asks_protected
+            people = _audience(firm_look if firm else look, row)
         for run in runs:
             left = people - BitMap(range(run.planned_to + 1))
             found.append(Hold(row.id, row.name, run.due_at, left, firm))
@@ -138,13 +152,13 @@ def _open_runs(session: Session, campaign_ids: Sequence[int]) -> Sequence[Any]:
     ).all()
 
 
-def _audience(session: Session, row: Any, now: datetime) -> BitMap:
+def _audience(look: Look, row: Any) -> BitMap:
     names = [group["segment"] for group in row.groups] if row.groups else [row.segment]
     found = BitMap()
     for name in names:
         try:
-            where = segments.get(session, row.account_id, name).where
+            where = segments.get(look.session, row.account_id, name).where
         except Refused:
             continue  # it will not be planned either
-        found |= index.people(session, row.account_id, where, now)
+        found |= look.people(where)
     return found

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from bot import accounts, clock, db
 from bot.accounts import Account
-from bot.audiences import segments
+from bot.audiences import index, segments
 from bot.campaigns import (
     approvals,
     budget,
@@ -241,6 +241,8 @@ def _plan_pages(
     reached = run.planned_to
     with db.reading(engine) as session:
         plan = candidates.read_plan(session, account, campaign, run.content, now, run)
+    if plan.sets is not None:
+        index.keep(engine, plan.sets)  # the next call need not count them again
     place = places.placing(plan)
     # On PostgreSQL the next page is decided while another processor writes the last one. On SQLite the two would
     # take turns at every small statement, with everybody's write turn held.

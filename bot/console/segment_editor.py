@@ -11,6 +11,7 @@ from bot import db, mentions
 from bot.audiences import catalogue, index, segments
 from bot.audiences.catalogue import Line
 from bot.audiences.index import Look
+from bot.audiences.leaves import key_of
 from bot.console import known_names, segment_forms
 from bot.console.access import Here, by_htmx, done, page
 from bot.console.form_reading import Form
@@ -181,7 +182,7 @@ def _save(here: Here, editing: Editing) -> int:
 
 
 def _seen(line: Line) -> str:
-    return index.key_of({line.name: line.where})
+    return key_of({line.name: line.where})
 
 
 def _with(editing: Editing, **changes: Any) -> Editing:

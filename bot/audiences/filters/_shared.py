@@ -51,13 +51,13 @@ def did_event(
 def who_did(
     account_id: int, kind: str, times: int, within_days: int | None, now: datetime
 ) -> sa.Select[Any]:
-    """The same as ids of followers, by the kind rather than one follower after another."""
+    """The same as ids of followers, by the kind rather than one follower after another; some more than once."""
     tests = [events.c.account_id == account_id, events.c.kind == kind, events.c.at <= now]
     if within_days is not None:
         tests.append(events.c.at >= back(now, within_days))
     found = sa.select(events.c.follower_id).where(*tests)
     if times == 1:
-        return found.distinct()
+        return found
     return found.group_by(events.c.follower_id).having(sa.func.count() >= times)
 
 

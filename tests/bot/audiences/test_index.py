@@ -13,6 +13,7 @@ from bot import db
 from bot.accounts import Account
 from bot.audiences import index, segments
 from bot.audiences.index import Look
+from bot.audiences.leaves import key_of
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.tables.audiences import audience_sets
@@ -48,7 +49,7 @@ def test_sets_and_sql_select_the_same_people(town: Town, where: dict[str, Any]) 
     index.keep(town.engine, look)
     with db.reading(town.engine) as session:  # and once more as they were stored
         assert index.people(session, town.account_id, where, NOW) == counted
-    assert {index.key_of(leaf) for leaf in index.leaves_of(where)} <= set(stored(town.engine))
+    assert {key_of(leaf) for leaf in index.leaves_of(where)} <= set(stored(town.engine))
 
 
 @pytest.fixture

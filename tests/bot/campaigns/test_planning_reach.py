@@ -10,11 +10,13 @@ import sqlalchemy as sa
 from pyroaring import BitMap
 
 from bot import accounts, db
-from bot.audiences import segments
+from bot.audiences import index, segments
+from bot.audiences.index import Look
 from bot.campaigns import candidates, caps, definitions, experiment, holds, ledger, planning
 from bot.clock import parse_moment
 from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
+from bot.tables.audiences import audience_sets
 from bot.tables.campaigns import (
     allocation_places,
     allocations,
@@ -22,7 +24,7 @@ from bot.tables.campaigns import (
     deliveries,
 )
 from bot.tables.events import events
-from bot.tables.followers import consents, followers
+from bot.tables.followers import consents, follower_tags, followers, tags
 from bot.tables.tracking import clicks, links
 from tests import factories
 from tests.bot.campaigns.conftest import Play
@@ -423,6 +425,33 @@ def test_a_slot_kept_for_a_later_campaign_is_not_given_away(play: Play, weibo: l
     for person in weibo[:2]:
         play.write(lambda session, p=person: ledger.carry(session, play.account_id, p, MONTH, 3))
     assert play.sums(play.planned()) == {"planned": 18, "skipped:held_for_other": 2}
+
+
+@pytest.mark.parametrize(("minutes", "held"), [(1, 0), (2, 2)])
+def test_planning_counts_again_whose_slots_are_kept_when_the_sets_are_older_than_a_minute(
+    play: Play, weibo: list[int], minutes: int, held: int
+) -> None:
+    protected(play, segment="微博")
+    play.write(lambda session: session.execute(sa.delete(follower_tags)))
+    with db.reading(play.engine) as session:  # a large account's sets: nobody had the tag
+        then = play.now - timedelta(minutes=minutes)
+        look = Look(session, play.account_id, then)
+        look.people({"tag": {"has": "微博来源"}})
+    index.keep(play.engine, look)
+    play.write(lambda session: session.execute(sa.update(audience_sets).values(seconds=10.0)))
+    for person in weibo[:2]:
+        play.write(lambda session, p=person: ledger.carry(session, play.account_id, p, MONTH, 3))
+        play.write(lambda session, p=person: tag_again(session, play, p))
+    with db.reading(play.engine) as session:  # a page believes them for longer
+        (hold,) = holds.holds(session, play.account_id, MONTH, play.now, excluding=None)
+    assert not hold.people
+    expected = {"planned": 20 - held} | ({"skipped:held_for_other": held} if held else {})
+    assert play.sums(play.planned()) == expected
+
+
+def tag_again(session: db.Session, play: Play, person: int) -> None:
+    tag = session.execute(sa.select(tags.c.id).where(tags.c.name == "微博来源")).scalar_one()
+    factories.give_tag(session, play.account_id, person, tag, now=play.now)
 
 
 def test_an_unprotected_or_past_or_next_months_campaign_holds_nothing(
