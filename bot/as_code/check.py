@@ -6,18 +6,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from bot import events, menus
+from bot import checks, events, menus
 from bot.as_code import files
-from bot.as_code.document import Json, Wanted
+from bot.as_code.document import ALLOW, Json, Wanted
 from bot.as_code.files import File
 from bot.as_code.pull import Existing
 from bot.as_code.reading import Problem, Source
 from bot.audiences import segments
-from bot.campaigns import definitions
+from bot.campaigns import definitions, plan_checks
 from bot.campaigns.document import RESULT_TAGS
 from bot.clock import parse_moment
 from rules import model
 
+LONGEST_REASON = 500  # characters
 LABELS = {
     "tag": "tag",
     "scene": "scene",
@@ -76,6 +77,8 @@ def check(source: Source, wanted: Wanted, context: Context) -> Checked:
             wrong = [(f"{place}.at", "is more than 10 minutes past")]
         broken += wrong
         found += [source.problem(*item) for item in wrong]
+        if not wrong:
+            found += _content(source, wanted, context, name, place)
     _menus(source, wanted, context, found)
     if not broken and examined.canonical is not None:
         result.wanted = canonical(wanted, examined.canonical)
@@ -98,6 +101,35 @@ def canonical(wanted: Wanted, body: Json) -> Wanted:
         },
         campaigns={name: definitions.parse(item) for name, item in wanted.campaigns.items()},
     )
+
+
+def _content(
+    source: Source, wanted: Wanted, context: Context, name: str, place: str
+) -> Iterator[Problem]:
+    """Errors of the content checks in a campaign the file approves; one that is stored like this passed them.
+
+    One without ``approved_for`` is checked when somebody approves it.
+    """
+    reason = wanted.allowed.get(name)
+    if name in wanted.allowed and not _is_reason(reason):
+        yield source.problem(
+            f"{place}.{ALLOW}", f"must say why, in 1 to {LONGEST_REASON} characters"
+        )
+    document = definitions.parse(wanted.campaigns[name])
+    stored = context.existing.campaigns.get(name) if context.existing else None
+    if "approved_for" not in document or name in wanted.allowed or stored == document:
+        return
+    for finding in plan_checks.findings(document):
+        if finding.severity == checks.ERROR:
+            yield source.problem(
+                f"{place}.{finding.place}",
+                f"content check: '{finding.found}' ({finding.check}); "
+                "mend it, or say why it may go: allow_findings",
+            )
+
+
+def _is_reason(reason: Any) -> bool:
+    return isinstance(reason, str) and 0 < len(reason.strip()) <= LONGEST_REASON
 
 
 def _is_late(document: Json, context: Context) -> bool:

@@ -30,6 +30,7 @@ from bot.params import Name, Params, Seconds, Words
 Json = dict[str, Any]
 SECTIONS = ("tags", "scenes", "rules", "segments", "campaigns")  # lists whose items have names
 SECRETS = ("app_secret", "token", "aes_key")
+ALLOW = "allow_findings"  # of a campaign: why it goes in spite of what the content checks found
 # Source: docs/wechat-limits.md 6: 100 tags an account, 30 bytes a name (the stricter reading)
 SYNCED_TAGS, SYNCED_NAME_BYTES = 100, 30
 SCENE_SECONDS = 2_592_000  # what a temporary QR code lives at most: 30 days
@@ -210,6 +211,7 @@ class Wanted:
     limits: Json = field(default_factory=dict)
     campaigns: dict[str, Json] = field(default_factory=dict)
     was: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    allowed: Mapping[str, Any] = field(default_factory=dict)  # campaign -> why its content may go
     partial: bool = False  # sections that do not parse were left out
 
 
@@ -277,6 +279,7 @@ def _wanted(document: Document, secrets: Json) -> Wanted:
         limits=limits_said(document.limits) if document.limits is not None else {},
         campaigns=_by_name(document.campaigns),
         was=dict(_renames(document)),
+        allowed={_name(item): item[ALLOW] for item in document.campaigns or [] if ALLOW in item},
     )
 
 
@@ -347,7 +350,7 @@ def _by_name(items: list[Json] | None) -> dict[str, Json]:
     for index, item in enumerate(items or []):
         name = _name(item)
         key = name if name and name not in found else f"{name} #{index}"
-        found[key] = {key: value for key, value in item.items() if key != "was"}
+        found[key] = {key: value for key, value in item.items() if key not in ("was", ALLOW)}
     return found
 
 

@@ -12,7 +12,7 @@ from bot.as_code.files import File
 from bot.as_code.plan import GONE
 from bot.as_code.pull import Existing
 from bot.audiences import segments
-from bot.campaigns import approvals, definitions
+from bot.campaigns import approvals, content_review, definitions
 from bot.db import Session, upsert
 from bot.tables.accounts import media
 from bot.tables.audiences import segments as segments_table
@@ -213,6 +213,8 @@ def write_campaigns(
         campaign = definitions.save(session, account, document, now, by=by, place=place)
         if "approved_for" in document:
             approvals.stamp(session, campaign, secret_key)
+        if name in wanted.allowed and content_review.errors(campaign):
+            content_review.override(session, campaign, wanted.allowed[name], by, now)
 
 
 def stored_files(session: Session, account_id: int) -> frozenset[tuple[str, str]]:

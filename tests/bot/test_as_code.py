@@ -19,7 +19,7 @@ from bot.as_code.apply import Prepared
 from bot.as_code.plan import Plan
 from bot.as_code.pull import pull, write
 from bot.as_code.reading import MAX_BYTES, read
-from bot.campaigns import definitions
+from bot.campaigns import content_review, definitions
 from bot.tables import metadata
 from bot.tables.accounts import media
 from bot.tables.followers import tags
@@ -497,6 +497,47 @@ def test_files_of_contents_are_stored_once_and_again_when_they_change(
             engine, HEAD + f"fallback: {{reply: {{image: {{file: {name}}}}}}}\n", folder=tmp_path
         )
         assert "account file" in said[0][1]
+
+
+CHECKED = """\
+segments: [{name: 全部, where: {all: []}}]
+campaigns:
+  - name: 文案
+    segment: 全部
+    at: 2026-11-25 12:00
+    channels: [mass]
+    content: {text: 国家级品质}
+    approved_for: {people: 9, slots: 9}
+    status: scheduled
+"""
+
+
+def test_a_file_does_not_approve_what_the_content_checks_stop(engine: sa.Engine) -> None:
+    ((line, said),) = problems(engine, HEAD + CHECKED)
+    assert line == 10 and "campaigns.0.content.text" in said and "国家级" in said
+    # not approved by the file: whoever approves it is asked
+    assert (
+        problems(engine, HEAD + CHECKED.replace("    approved_for: {people: 9, slots: 9}\n", ""))
+        == []
+    )
+
+
+def test_a_file_lets_content_go_with_a_reason_that_the_audit_log_keeps(engine: sa.Engine) -> None:
+    blank = HEAD + CHECKED + "    allow_findings: ''\n"
+    assert [line for line, _said in problems(engine, blank)] == [13]
+    allowed = HEAD + CHECKED + "    allow_findings: 证书上的名称\n"
+    assert "+ campaign 文案" in changes(run(engine, allowed))
+    assert changes(run(engine, allowed)) == [], "the reason is no part of the campaign"
+    with db.reading(engine) as session:
+        row = session.execute(
+            sa.select(audit).where(audit.c.action == "campaign.override_checks")
+        ).one()
+        account = accounts.get(session, "muyan")
+        assert content_review.is_overridden(session, definitions.get(session, account.id, "文案"))
+    assert (row.operator, row.after["reason"]) == ("file", "证书上的名称")
+    assert problems(engine, pulled(engine)) == [], "what is stored like this is not checked anew"
+    changed = HEAD + CHECKED.replace("国家级品质", "国家级品质，全网最低价")
+    assert len(problems(engine, changed)) >= 1
 
 
 def test_a_stored_campaign_whose_time_has_passed_stays_as_it_is(engine: sa.Engine) -> None:
