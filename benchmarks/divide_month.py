@@ -21,7 +21,7 @@ from benchmarks.plan_campaign import NOW, fill, megabytes
 from bot import accounts, db
 from bot.audiences import segments
 from bot.campaigns import allocation, definitions
-from bot.campaigns.allocation import Choice, Settings
+from bot.campaigns.month_values import Choice, Settings
 from bot.tables import metadata
 from bot.tables.tracking import clicks, links
 

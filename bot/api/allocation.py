@@ -9,7 +9,8 @@ from bot.api.frame import Area, Asked, Call, Id, Json, Told, When
 from bot.api.ledger import Month
 from bot.api.problems import found
 from bot.campaigns import allocation
-from bot.campaigns.allocation import DIVIDE, FOLLOWER_WORTH, Choice, Divided, Settings
+from bot.campaigns.allocation import DIVIDE, Divided
+from bot.campaigns.month_values import FOLLOWER_WORTH, Choice, Settings
 from bot.clock import month_of
 from bot.db import Session
 

@@ -8,8 +8,9 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as Answer
 
 from bot import db, jobs
-from bot.campaigns import allocation, calendar
-from bot.campaigns.allocation import DIVIDE, Choice, Divided, Settings
+from bot.campaigns import allocation, calendar, month_values
+from bot.campaigns.allocation import DIVIDE, Divided
+from bot.campaigns.month_values import Choice, Settings
 from bot.clock import month_of, next_month
 from bot.console.access import Here, confirm, done, go, missing, page
 from bot.console.ledger import asked_month
@@ -157,7 +158,7 @@ def _page(here: Here, errors: dict[str, str]) -> str:
     with db.reading(here.rt.engine) as session:
         offers = allocation.offers(session, here.account, month, here.now)
         made = allocation.every(session, here.account.id, month)
-        risk = allocation.measured_risk(session, here.account.id)
+        risk = month_values.measured_risk(session, here.account.id)
     present = month_of(here.now)
     return render_template(
         "allocation/month.html",
@@ -166,7 +167,7 @@ def _page(here: Here, errors: dict[str, str]) -> str:
         offers=offers,
         made=made,
         risk=risk,
-        worth=allocation.FOLLOWER_WORTH,
+        worth=month_values.FOLLOWER_WORTH,
         typed=request.form,
         errors=errors,
         rate_of=RATE_OF,
@@ -204,7 +205,7 @@ def _settings(month: str) -> Settings:
     return Settings(
         month,
         tuple(choices),
-        follower_worth=allocation.FOLLOWER_WORTH if worth is None else worth,
+        follower_worth=month_values.FOLLOWER_WORTH if worth is None else worth,
         risk=None if risk is None else risk / 100,
         gap_days=int(_number("gap", 0, 31) or 0),
         per_kind=int(_number("per_kind", 0, 4) or 0),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from bot import accounts, db
 from bot.audiences.index import Look
 from bot.campaigns import allocation, calendar, definitions, pasts
-from bot.campaigns.allocation import Choice, Settings
+from bot.campaigns.month_values import Choice, Settings
 from bot.demo import load, truth
 from tests.scenarios.demo_world import MORNING, DemoWorld, world
 

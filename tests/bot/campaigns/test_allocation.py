@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from bot import db
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import allocation, holds, ledger
-from bot.campaigns.allocation import Choice, Settings
+from bot.campaigns import allocation, holds, ledger, month_values
+from bot.campaigns.month_values import Choice, Settings
 from bot.errors import Refused
 from bot.tables.campaigns import mass_ledger
 from bot.tables.tracking import clicks, links
@@ -84,7 +84,9 @@ def drawn(
             rates.append(round(chance.uniform(0.01, 0.2), 3))
     mean = len(clicked) / PEOPLE
     times = {
-        who: allocation.likelihood(1, 1 if who in clicked else 0, mean, allocation.USUAL_STRENGTH)
+        who: month_values.likelihood(
+            1, 1 if who in clicked else 0, mean, month_values.USUAL_STRENGTH
+        )
         for who in ids
     }
     values = {
@@ -230,9 +232,9 @@ def test_settings_travel_in_a_job() -> None:
 
 
 def test_one_click_says_little_and_many_say_much() -> None:
-    usual = allocation.likelihood(0, 0, 0.2)
-    once, often = allocation.likelihood(1, 1, 0.2), allocation.likelihood(8, 6, 0.2)
-    never = allocation.likelihood(8, 0, 0.2)
+    usual = month_values.likelihood(0, 0, 0.2)
+    once, often = month_values.likelihood(1, 1, 0.2), month_values.likelihood(8, 6, 0.2)
+    never = month_values.likelihood(8, 0, 0.2)
     assert usual == pytest.approx(1.0)
     assert never < usual < once < often
-    assert allocation.likelihood(5, 0, 0.0) == 1.0
+    assert month_values.likelihood(5, 0, 0.0) == 1.0
