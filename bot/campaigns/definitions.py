@@ -257,6 +257,16 @@ def schedule(
     return by_id(session, campaign.id)
 
 
+def move(session: Session, campaign: Campaign, at: datetime) -> Campaign:
+    """Give a single time another. What was approved stays so: it says the same to the same."""
+    session.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.id == campaign.id)
+        .values(schedule={"at": at.isoformat()}, version=campaigns.c.version + 1)
+    )
+    return by_id(session, campaign.id)
+
+
 def stop(session: Session, campaign: Campaign) -> Campaign:
     """No further run becomes due. A run under way goes on until it is paused or cancelled.
 

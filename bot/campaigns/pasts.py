@@ -144,6 +144,16 @@ def add(
     )
 
 
+def typed(session: Session, account_id: int, past_id: int) -> str | None:
+    """The name of what somebody typed in; None where there is none."""
+    found = session.execute(
+        sa.select(past_activities.c.name).where(
+            past_activities.c.account_id == account_id, past_activities.c.id == past_id
+        )
+    ).scalar()
+    return str(found) if found is not None else None
+
+
 def remove(session: Session, account_id: int, past_id: int) -> str | None:
     """Take back what somebody typed in; its name, None where there is none."""
     found = session.execute(

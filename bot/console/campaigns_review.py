@@ -162,6 +162,7 @@ def _page(session: Session, here: Here, campaign: Campaign) -> str:
         handed=handed,
         needs_two=needs_two,
         everybody=reviews.to_everybody(session, campaign),
+        at_once=reviews.at_once(campaign) and campaign.status in ("draft", "stopped"),
         own=mine and needs_two,
         findings=findings(campaign),
         stopping=len(content_review.errors(campaign)),

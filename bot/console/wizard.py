@@ -13,7 +13,7 @@ from bot.audiences import segments
 from bot.campaigns import pasts, plans
 from bot.campaigns.plans import Plan, SavedBetween
 from bot.console import wizard_forms, wizard_steps
-from bot.console.access import Here, done, go, missing, page
+from bot.console.access import Here, confirm, done, go, missing, page
 from bot.console.form_reading import Form
 from bot.console.plan_words import differences, part
 from bot.console.telling import beside, told
@@ -204,6 +204,27 @@ def plan_past(here: Here, plan_id: int) -> Any:
         theirs = between.theirs
         return _page(here, Editing(plan, typed, 3, theirs.version, (), theirs), 409)
     return go(url_for(".plan_step", plan_id=plan_id, step=3))
+
+
+@page("/plans/<int:plan_id>/past/<int:past_id>/remove", "campaigns.write", methods=("GET", "POST"))
+def plan_past_remove(here: Here, plan_id: int, past_id: int) -> Any:
+    """Take back a past activity that was typed in, for this plan and every other."""
+    _known(here, plan_id)
+    with db.writing(here.rt.engine) as session:
+        name = pasts.typed(session, here.account.id, past_id)
+        if name is None:
+            missing()
+        if request.method == "GET":
+            return confirm(
+                _("删除「%(name)s」", name=name),
+                [_("这条手工录入的过去活动从所有方案里去掉，推算时不再用它；已发的活动不受影响。")],
+                action=url_for(".plan_past_remove", plan_id=plan_id, past_id=past_id),
+                button=_("删除"),
+                back=url_for(".plan_step", plan_id=plan_id, step=3),
+            )
+        pasts.remove(session, here.account.id, past_id)
+        here.audit(session, "past.remove", f"past:{past_id}", before={"name": name})
+    return done(_("已删除「%(name)s」。", name=name), ".plan_step", plan_id=plan_id, step=3)
 
 
 @page("/plans/<int:plan_id>/submit", "campaigns.write", methods=("POST",))

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 Problems = Sequence[tuple[str, str]]
 TEXTS = ("persona", "need", "form", "product", "stage", "owner", "begins", "ends")
 MOST_GROUPS, MOST_LINKS, MOST_VARIANTS, MOST_FOLLOW_UPS = 20, 20, 8, 5
-SOON = timedelta(minutes=15)  # "as soon as possible" leaves time for the approval
+SOON = timedelta(minutes=15)  # how soon "as soon as possible" is thought to be approved
 FIVE_MINUTES = 300
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

@@ -213,6 +213,28 @@ def test_a_lead_lets_content_go_that_the_checks_stopped(
     assert "处不能发" in pages.text(lead.get(f"{path}/review")), "changed content is checked anew"
 
 
+def test_as_soon_as_possible_goes_a_minute_after_its_approval(
+    rt: Runtime,
+    as_role: Callable[..., FlaskClient],
+    engine: sa.Engine,
+    account: Account,
+    now: datetime,
+    people: list[int],
+) -> None:
+    said = document(now, segment="写过的", brief={"when": "now"})
+    said["at"] = local(now - timedelta(hours=3)).isoformat()  # the approval comes hours later
+    with db.writing(engine) as session:
+        made = definitions.save(session, account, said, now, by="Cy")
+        reviews.submit(session, account, made, "Cy", now)
+    lead = as_role("lead")
+    assert "批准后 1 分钟开始发送" in pages.text(lead.get(f"{HERE}/{made.id}/review"))
+    assert pages.post(lead, f"{HERE}/{made.id}/approve").status_code == 303
+    with db.reading(engine) as session:
+        found = definitions.by_id(session, made.id)
+        assert approvals.holds(session, found, rt.secret_key), "what was approved stays approved"
+    assert (found.status, found.next_due_at) == ("scheduled", now + timedelta(minutes=1))
+
+
 def test_stopping_asks_first_and_gives_back(
     browser: FlaskClient, engine: sa.Engine, sent: int
 ) -> None:

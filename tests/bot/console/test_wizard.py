@@ -103,6 +103,14 @@ def test_five_steps_become_a_campaign_that_waits_for_approval(
     page = pages.text(browser.get(path))
     for words in ("23.5%", "4,256", "4,456", "把握"):
         assert words in page
+    set_(form, {"past.name": "录错的", "past.delivered": "10", "past.guided": "9"})
+    form["version"] = str(the_plan(engine, account).version)
+    assert pages.post(browser, f"{PLANS}/1/past", form).status_code == 303
+    assert "录错的" in pages.text(browser.get(path))
+    assert "从所有方案里去掉" in pages.text(browser.get(f"{PLANS}/1/past/2/remove"))
+    assert pages.post(browser, f"{PLANS}/1/past/2/remove").status_code == 303
+    assert "录错的" not in pages.text(browser.get(path)).replace("已删除「录错的」", "")
+    assert browser.get(f"{PLANS}/1/past/2/remove").status_code == 404
     assert walk(browser, 3, {"group.0.rate": "32"}).location.endswith("/plans/1/4")
 
     assert walk(browser, 4, {}).status_code == 422
