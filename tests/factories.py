@@ -1,11 +1,13 @@
 """Plain functions that make rows with good defaults. Cast: Lan follows, Ming left, Wei never wrote."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from bot import accounts
+from bot.clock import now as real_now
 from bot.clock import parse_moment
 from bot.db import Session
 from bot.tables.accounts import accounts as accounts_table
@@ -16,11 +18,23 @@ AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 TOKEN = "oaTestToken2026"
 APP_ID = "wx1234567890abcdef"
 APP_SECRET = "0123456789abcdef0123456789abcdef"
+EXAMPLE = Path(__file__).parents[1] / "docs/examples/muyan.yaml"
+EXAMPLE_SENDS = "2026-11-25T20:30:00+08:00"
 
 
 def at(text: str) -> datetime:
     """A Shanghai wall-clock time such as ``2025-03-03 09:00`` as aware UTC."""
     return parse_moment(text)
+
+
+def example_ahead(folder: Path) -> Path:
+    """A copy of the shipped example in ``folder``, its one send a month ahead: commands live on the real clock."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert EXAMPLE_SENDS in text
+    ahead = f"{real_now() + timedelta(days=30):%Y-%m-%dT20:30:00+08:00}"
+    file = folder / EXAMPLE.name
+    file.write_text(text.replace(EXAMPLE_SENDS, ahead), encoding="utf-8")
+    return file
 
 
 def open_id(number: int) -> str:

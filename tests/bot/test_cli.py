@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -18,9 +17,7 @@ from bot.clock import now
 from bot.commands.report import as_csv, as_markdown
 from tests import factories
 
-SHIPPED = Path(__file__).parents[2] / "docs/examples/muyan.yaml"
-# a copy beside the process, its one send a month ahead: commands live on the real clock
-EXAMPLE = "muyan.yaml"
+EXAMPLE = factories.EXAMPLE.name  # a copy beside the process
 SECRETS = {
     "MUYAN_SECRET": factories.APP_SECRET,
     "MUYAN_TOKEN": factories.TOKEN,
@@ -59,10 +56,7 @@ class Line:
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
     # commands read .env and instance/ beside the process
     monkeypatch.chdir(tmp_path)
-    ahead = f"{now() + timedelta(days=30):%Y-%m-%dT20:30:00+08:00}"
-    shipped = SHIPPED.read_text(encoding="utf-8")
-    assert "2026-11-25T20:30:00+08:00" in shipped
-    Path(EXAMPLE).write_text(shipped.replace("2026-11-25T20:30:00+08:00", ahead), encoding="utf-8")
+    factories.example_ahead(tmp_path)
     return Line(tmp_path)
 
 

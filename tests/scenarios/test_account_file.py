@@ -227,7 +227,7 @@ def test_a_real_process_applies_plans_and_pulls_and_shows_no_secret(tmp_path: Pa
             cwd=tmp_path, env=environ, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    example = str(ROOT / "docs/examples/muyan.yaml")
+    example = str(factories.example_ahead(tmp_path))
     done = [qunfen("db", "upgrade"), qunfen("apply", example), qunfen("pull", "muyan")]
     assert [one.returncode for one in done] == [0, 0, 0], done
     said = "".join(one.stdout + one.stderr for one in done)
