@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from bot import db
 from bot.audiences import segments
 from bot.campaigns import approvals, definitions, ledger, sending, steering
-from bot.errors import Invalid, Refused
+from bot.errors import Refused
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import deliveries
 from bot.tables.followers import followers, tags
