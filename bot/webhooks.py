@@ -226,6 +226,14 @@ def ping(session: Session, account_id: int, webhook_id: int, now: datetime) -> N
     owe(session, webhook, PING, {"at": told(now)}, now, secrets.token_hex(12))
 
 
+def has_delivery(session: Session, account_id: int, delivery_id: int) -> bool:
+    """Whether a delivery of this number is this account's."""
+    query = sa.select(deliveries.c.id).where(
+        deliveries.c.account_id == account_id, deliveries.c.id == delivery_id
+    )
+    return session.execute(query).scalar() is not None
+
+
 def retry(session: Session, account_id: int, delivery_id: int, now: datetime) -> None:
     """Try a delivery once more, at once, with the same id.
 

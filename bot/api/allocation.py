@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import Field
 
 from bot import jobs
-from bot.api.frame import Area, Asked, Call, Id, Json, Told, When
+from bot.api.cursors import slice_of
+from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
 from bot.api.ledger import Month
 from bot.api.problems import found
 from bot.campaigns import allocation
@@ -17,7 +18,7 @@ from bot.db import Session
 area = Area("allocation", "Allocation · 预算分配")
 
 
-class AllocationsAsked(Asked):
+class AllocationsAsked(Page):
     month: Month | None = Field(None, description="the present month without one")
 
 
@@ -44,6 +45,7 @@ class AllocationsTold(Told):
     month: str
     offers: list[OfferTold]
     allocations: list[AllocationTold]
+    next: str | None = Field(description="the cursor of the page with older divisions")
 
 
 class ChoiceAsked(Asked):
@@ -72,6 +74,8 @@ class Begun(Told):
 def allocations_list(call: Call, session: Session, query: AllocationsAsked) -> AllocationsTold:
     """The campaigns of a month that may take part, and the divisions made so far, newest first."""
     month = query.month or month_of(call.now)
+    made = allocation.every(session, call.account.id, month)
+    page = slice_of(call, query, made, _told)
     return AllocationsTold(
         month=month,
         offers=[
@@ -86,7 +90,8 @@ def allocations_list(call: Call, session: Session, query: AllocationsAsked) -> A
             )
             for one in allocation.offers(session, call.account, month, call.now)
         ],
-        allocations=[_told(one) for one in allocation.every(session, call.account.id, month)],
+        allocations=page.items,
+        next=page.next,
     )
 
 

@@ -25,6 +25,10 @@ class OfMonth(Asked):
     month: Month | None = Field(None, description="the present month without one")
 
 
+class PageOfMonth(Page):
+    month: Month | None = Field(None, description="the present month without one")
+
+
 class TookTold(Told):
     at: When
     name: str = Field(description="of the campaign; of a send from elsewhere its tag or segment")
@@ -106,6 +110,7 @@ class DifferenceTold(Told):
 class RecountTold(Told):
     month: str
     differences: list[DifferenceTold]
+    next: str | None
 
 
 class Mended(Told):
@@ -172,10 +177,10 @@ def ledger_followers(call: Call, session: Session, query: PeopleAsked) -> Listin
 
 
 @area("GET", "/ledger/external-sends", "ledger.read")
-def external_list(call: Call, session: Session, query: OfMonth) -> Listing[ExternalTold]:
+def external_list(call: Call, session: Session, query: PageOfMonth) -> Listing[ExternalTold]:
     """Mass messages of a month that were not sent from here; unexplained ones of any month too."""
     rows = slot_story.external(session, call.account.id, _month(call, query.month))
-    return Listing[ExternalTold](items=[_external(row) for row in rows], next=None)
+    return cursors.slice_of(call, query, rows, _external)
 
 
 @area("POST", "/ledger/external-sends", "ledger.write", status=201)
@@ -220,22 +225,12 @@ def external_state(call: Call, session: Session, body: ExternalAsked) -> Listing
 
 
 @area("GET", "/ledger/recount", "ledger.read")
-def recount_compare(call: Call, session: Session, query: OfMonth) -> RecountTold:
+def recount_compare(call: Call, session: Session, query: PageOfMonth) -> RecountTold:
     """Compare a month's counters with the deliveries: every follower whose counter differs."""
     month = _month(call, query.month)
-    return RecountTold(
-        month=month,
-        differences=[
-            DifferenceTold(
-                follower_id=one.follower_id,
-                reserved=one.reserved,
-                spent=one.spent,
-                reserved_should_be=one.reserved_should_be,
-                spent_should_be=one.spent_should_be,
-            )
-            for one in ledger.check(session, call.account.id, month)
-        ],
-    )
+    every = sorted(ledger.check(session, call.account.id, month), key=lambda one: one.follower_id)
+    page = cursors.slice_of(call, query, every, _difference)
+    return RecountTold(month=month, differences=page.items, next=page.next)
 
 
 @area("POST", "/ledger/recount", "ledger.write")
@@ -250,6 +245,16 @@ def recount_repair(call: Call, body: OfMonth) -> Mended:
 
 def _month(call: Call, given: str | None) -> str:
     return given or month_of(call.now)
+
+
+def _difference(one: ledger.Difference) -> DifferenceTold:
+    return DifferenceTold(
+        follower_id=one.follower_id,
+        reserved=one.reserved,
+        spent=one.spent,
+        reserved_should_be=one.reserved_should_be,
+        spent_should_be=one.spent_should_be,
+    )
 
 
 def _person(call: Call, row: Person) -> PersonTold:

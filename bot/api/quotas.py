@@ -5,8 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from bot import quotas
-from bot.api.frame import Area, Call, Told, When
+from bot.api.cursors import Listing, slice_of
+from bot.api.frame import Area, Call, Page, Told, When
 from bot.db import Session
+from bot.quotas import Quota
 
 area = Area("quotas", "API quotas · 接口额度")
 
@@ -32,35 +34,29 @@ class QuotaTold(Told):
     pause: PauseTold | None
 
 
-class Quotas(Told):
-    items: list[QuotaTold] = Field(description="the fullest first")
-
-
 @area("GET", "/quotas", "quotas.read")
-def quotas_today(call: Call, session: Session) -> Quotas:
-    """Every API that was called lately."""
-    found = quotas.today(session, call.rt.store, call.account.id, call.now)
-    return Quotas(
-        items=[
-            QuotaTold(
-                api=one.api,
-                limit=one.limit,
-                said_at=one.said_at,
-                used=one.used,
-                calls=dict(one.calls),
-                refused=one.refused,
-                held=one.held,
-                held_back=list(one.held_back),
-                kept=one.kept,
-                owed=one.owed,
-                late=one.late,
-                runs_out_at=one.runs_out_at,
-                pause=None
-                if one.pause is None
-                else PauseTold(
-                    until=one.pause.until, why="day" if one.pause.why == "day" else "rate"
-                ),
-            )
-            for one in found
-        ]
+def quotas_today(call: Call, session: Session, query: Page) -> Listing[QuotaTold]:
+    """Every API that was called lately, the fullest first."""
+    every = quotas.today(session, call.rt.store, call.account.id, call.now)
+    return slice_of(call, query, every, _told)
+
+
+def _told(one: Quota) -> QuotaTold:
+    pause = one.pause
+    return QuotaTold(
+        api=one.api,
+        limit=one.limit,
+        said_at=one.said_at,
+        used=one.used,
+        calls=dict(one.calls),
+        refused=one.refused,
+        held=one.held,
+        held_back=list(one.held_back),
+        kept=one.kept,
+        owed=one.owed,
+        late=one.late,
+        runs_out_at=one.runs_out_at,
+        pause=PauseTold(until=pause.until, why="day" if pause.why == "day" else "rate")
+        if pause is not None
+        else None,
     )

@@ -166,6 +166,7 @@ def webhook_deliveries(
 @area("POST", "/webhooks/deliveries/<number>/retry", "webhooks.write", status=202)
 def webhook_retry(call: Call, session: Session, number: Id) -> Nothing:
     """Try one delivery again, with the same id."""
+    found(webhooks.has_delivery(session, call.account.id, number) or None)
     webhooks.retry(session, call.account.id, number, call.now)
     call.audit(session, "webhook.retry", f"delivery:{number}")
     return Nothing()
