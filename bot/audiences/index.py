@@ -362,11 +362,12 @@ def _read(row: Any, leaf: Leaf) -> Counted:
 
 
 def _is_believed(look: Look, row: Any, large: bool) -> bool:
+    age: timedelta = look.now - row.counted_at
     limit = look.believe or believed(row.seconds, large=large)
     if look.at_most is not None:
         limit = min(limit, look.at_most)
     # a clock that was set back makes sets of the future: those are not believed
-    return timedelta(0) <= look.now - row.counted_at <= limit
+    return timedelta(0) <= age <= limit
 
 
 def _store(

@@ -10,9 +10,11 @@ from bot import accounts
 from bot.accounts import Account
 from bot.audiences import segments
 from bot.audiences.index import Look
+from bot.audiences.leaves import key_of
 from bot.campaigns import definitions, estimates, planning
 from bot.db import Session
 from bot.tables.accounts import accounts as accounts_table
+from bot.tables.accounts import templates
 from bot.tables.campaigns import mass_ledger
 from bot.tables.followers import followers, reply_windows
 from tests import factories
@@ -91,6 +93,40 @@ def test_the_estimate_is_the_plan(
         str(name): one.reached for name, one in planned.groups.items()
     } or len(found.groups) == 1
     assert sum(found.slots_left) == found.people
+
+
+def test_everything_an_estimate_asks_is_counted_before(
+    account: Account, session: Session, town: list[int]
+) -> None:
+    limits = {
+        "caps": [
+            {"messages": 2, "days": 7},
+            {"messages": 1, "days": 1, "channel": "mass"},
+            {"messages": 4, "days": 30, "message_class": "marketing"},
+        ]
+    }
+    session.execute(
+        sa.update(accounts_table).where(accounts_table.c.id == account.id).values(limits=limits)
+    )
+    session.execute(
+        sa.insert(templates).values(
+            account_id=account.id, kind="subscription", template_id="开始", title="", content="",
+            example="", long_term=True, read_at=NOW,
+        )
+    )  # fmt: skip
+    both = {"any": [{"in_segment": {"name": "红"}}, {"tag": {"lacks": ["红"]}}]}
+    segments.save(session, account.id, "红或不红", both, NOW)
+    capped = accounts.by_id(session, account.id)
+    document = {
+        **DOCUMENT,
+        "groups": [{"name": "都", "segment": "红或不红"}],
+        "channels": ["customer_service", "subscription", "mass"],
+        "contents": {"subscription": {"notice": {"template": "开始"}}},
+    }
+    look = Look(session, account.id, NOW)
+    estimates.estimate(look, capped, document, at=NOW)
+    expected = {key_of(leaf) for leaf in estimates.expected(session, capped, NOW)}
+    assert set(look.found) <= expected
 
 
 def test_a_large_audience_gives_up_its_holdout_by_share(
