@@ -15,8 +15,11 @@ from bot.audiences import portrait as portraits
 from bot.audiences.index import Look
 from bot.audiences.leaves import SUBSCRIBED
 from bot.audiences.portrait import Portrait, portrait
+from bot.jobs import JobContext
+from bot.runtime import Runtime
 from bot.tables.audiences import audience_sets
 from bot.tables.followers import followers
+from bot.tasks import TASKS
 from tests import factories
 from tests.bot.audiences.population import NOW
 
@@ -158,3 +161,20 @@ def test_what_a_portrait_takes_is_counted_before_somebody_asks(
         rows = session.execute(sa.select(audience_sets.c.counted_at)).scalars().all()
     assert set(rows) == {NOW + timedelta(minutes=6)}
     assert again == len(rows)
+
+
+@pytest.mark.parametrize(("live", "counted"), [(10, True), (100, False)])
+def test_the_job_counts_before_somebody_asks_only_where_it_takes_long(
+    rt: Runtime,
+    account: Account,
+    crowd: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    live: int,
+    counted: bool,
+) -> None:
+    monkeypatch.setattr(figures, "LIVE", live)
+    context = JobContext(rt.engine, lambda: NOW, 1, "audience_sets", {})
+    TASKS["audience_sets"](rt, context)
+    with db.reading(rt.engine) as session:
+        found = session.execute(sa.select(sa.func.count()).select_from(audience_sets)).scalar_one()
+    assert bool(found) is counted
