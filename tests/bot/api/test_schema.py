@@ -400,3 +400,26 @@ def test_what_is_another_accounts_does_not_exist(rt: Runtime, app: Flask) -> Non
             headers={"Authorization": f"Bearer {token}"},
         )  # fmt: skip
         assert answer.status_code == 404, (name, answer.get_data(as_text=True))
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/calendar/what-if?campaign_id=1&at=2025-03-15T12:00",
+        "/campaigns/5/compare?against=1",
+        "/menu/preview?follower=1",
+    ],
+)
+def test_nor_can_another_accounts_be_named_in_a_question(
+    rt: Runtime, app: Flask, path: str
+) -> None:
+    token = seed(rt)
+    with db.writing(rt.engine) as session:
+        other = factories.make_account(session, "other", now=rt.clock())
+        assert make_campaign(session, other, now=rt.clock(), name="别家") == 5
+    answer = app.test_client().get(
+        f"/api/v1/accounts/other{path}",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert answer.status_code == 404, answer.get_data(as_text=True)
