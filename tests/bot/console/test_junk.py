@@ -17,10 +17,10 @@ from bot.accounts import Account
 from bot.console import blueprint, security
 from bot.tables.accounts import accounts
 from tests.bot.console import pages
+from tests.bot.console.everything import one_of_everything
 from tests.bot.console.test_roles import (
     account,  # noqa: F401 - a fixture: on a sandbox where nobody listens
     address,
-    one_of_everything,
     rules_of,
 )
 

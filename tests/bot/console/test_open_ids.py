@@ -15,10 +15,12 @@ from werkzeug.routing import Rule
 from bot import db, operators, tokens, webhooks
 from bot.api.frame import ENDPOINTS, PREFIX
 from bot.rights import RIGHTS, ROLES
+from bot.tables.followers import followers
 from bot.tables.operators import audit, operator_scopes
 from bot.tables.operators import operators as table
 from tests import factories
 from tests.bot.console import pages
+from tests.bot.console.everything import reach
 from tests.bot.console.test_roles import address, rules_of
 from tests.scenarios.world import World
 
@@ -62,6 +64,9 @@ def world(
         made.say(number, "没有人回答的话")
     made.leave(3)
     made.pass_time()
+    with db.writing(engine) as session:
+        who = session.execute(sa.select(followers.c.id).order_by(followers.c.id)).scalars().all()
+        reach(session, made.account_id(), list(who), made.clock(), tag="想要券")
     yield made
     made.rt.writer.close()
 
