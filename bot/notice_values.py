@@ -63,12 +63,12 @@ def fitted(key: str, value: str) -> str:
     kind = kind_of(key)
     if kind == "name":
         chinese = re.search(f"[{_CHINESE}]", value) is not None
-        return value[: NAME_CHINESE if chinese else NAME_LETTERS]
+        return value[: NAME_CHINESE if chinese else NAME_LETTERS].rstrip()
     longest = _LONGEST.get(kind)
     if longest is None or len(value) <= longest:
         return value
     # the platform shows an ellipsis where a text was cut; only texts may have one
-    return f"{value[: longest - 1]}…" if kind == "thing" else value[:longest]
+    return f"{value[: longest - 1].rstrip()}…" if kind == "thing" else value[:longest].rstrip()
 
 
 def problems(data: Mapping[str, str]) -> list[str]:

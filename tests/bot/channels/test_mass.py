@@ -69,10 +69,13 @@ def test_what_must_not_leave_is_refused_before_any_call(payload: dict[str, Any])
     assert gateway.calls == []
 
 
-def test_to_everybody_only_with_two_names() -> None:
+def test_to_everybody_never_without_an_approval_or_with_one_name() -> None:
+    """What the seal of an approval takes and allows: tests/scenarios/test_all_send.py."""
     gateway = Gateway()
-    sent(gateway, target="all", approval={"asked_by": "Ann", "approved_by": "Bo"})
-    assert gateway.calls[0][1]["filter"] == {"is_to_all": True}
+    for approval in (None, {"asked_by": "Ann", "approved_by": "ann "}):
+        with pytest.raises(Refused):
+            sent(gateway, target="all", approval=approval)
+    assert gateway.calls == []
 
 
 def test_a_preview_goes_to_one_tester() -> None:
