@@ -528,6 +528,8 @@ def test_a_subscription_account_sends_once_a_day_to_everybody_by_two_names(world
     assert world.counts("daily") == {}
     world.ok(*approve, "Bo")
     world.pass_time(2)
+    assert world.counts("daily") == {}  # a send to everybody waits ten minutes for second thoughts
+    world.pass_time(10)
     assert world.run("早报", "daily")["outcomes"] == {"sent": CROWD}
     world.go_to("2026-11-02 18:00")
     world.pass_time(2)
