@@ -77,7 +77,7 @@ class Lines:
         self._pool: ThreadPoolExecutor | None = None
         self._tokens: dict[int, _Token] = defaultdict(_Token)
         # keeps gateways alive, so that an id means one
-        self._kinds: dict[int, tuple[WeChat, bool]] = {}
+        self._kept: dict[int, WeChat] = {}
         self._curl = _Curl() if pycurl is not None else None
 
     @property
@@ -114,11 +114,9 @@ class Lines:
             self._curl.close()
 
     def _by_curl(self, wechat: WeChat) -> bool:
-        known = self._kinds.get(id(wechat))
-        if known is None:
-            networked = isinstance(wechat, WeChat) and wechat.is_networked
-            known = self._kinds[id(wechat)] = (wechat, self._curl is not None and networked)
-        return known[1]
+        self._kept[id(wechat)] = wechat
+        # asked each time: a platform inside this process may be away, and nobody listens at its address then
+        return self._curl is not None and isinstance(wechat, WeChat) and wechat.is_networked
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
