@@ -44,9 +44,8 @@ BULK = (
     ("delete", _l("删除")),
 )
 
-PAGE_SIZE = (
-    25  # a row has its handle, switch and buttons: 30 of them pass 60 KB with the navigation
-)
+# a row has its handle, switch and buttons: with the navigation 30 of them pass 60 KB
+PAGE_SIZE = 25
 CHANGE_WORDS = {
     ADDED: _l("新规则"),
     CHANGED: _l("已修改"),
