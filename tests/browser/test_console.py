@@ -33,7 +33,7 @@ def test_the_home_page_shows_the_demo_brand(page: Any, product: Product) -> None
     log_in(page, product)
     followers = page.locator(".numbers div", has_text="累积关注").locator("dd").inner_text()
     assert 1_900 <= int(followers.replace(",", "")) <= 2_100
-    campaign = page.get_by_role("row", name=re.compile("奈雪8元券·微博留言"))
+    campaign = page.get_by_role("row", name=re.compile("会员日问候"))
     assert campaign.get_by_text("活动同好").is_visible()
     assert page.locator("svg.slots rect").count() >= 1
     assert page.locator("svg.slots").bounding_box()["width"] > 300

@@ -41,14 +41,14 @@ def test_an_agent_is_added_proves_a_phone_and_answers_a_follower(
     log_in(page, product)
     page.get_by_role("link", name="成员与角色").click()
     page.get_by_role("link", name="新成员").click()
-    page.get_by_label("用户名").fill("阿敏")
+    page.get_by_label("用户名").fill("小敏")
     page.get_by_label("角色").select_option("agent")
     page.get_by_role("button", name="新建并生成密码").click()
     password = page.locator("#password").inner_text()
     leave(page)
 
-    enter(page, product, "阿敏", password)
-    page.get_by_role("link", name="阿敏").click()
+    enter(page, product, "小敏", password)
+    page.get_by_role("link", name="小敏").click()
     page.get_by_role("link", name="打开两步验证").click()
     assert page.get_by_alt_text("两步验证的二维码").bounding_box()["width"] > 100
     phone = pyotp.TOTP(page.locator("#secret").inner_text().replace(" ", ""))
@@ -56,7 +56,7 @@ def test_an_agent_is_added_proves_a_phone_and_answers_a_follower(
     page.get_by_role("button", name="确认并打开").click()
     page.get_by_text("下次登录会要 6 位数字").wait_for()
     leave(page)
-    enter(page, product, "阿敏", password)
+    enter(page, product, "小敏", password)
     # the code that was confirmed works once: the next one is right already
     page.get_by_label("验证器里的 6 位数字").fill(phone.at(now(), counter_offset=1))
     page.get_by_role("button", name="继续").click()
@@ -83,12 +83,12 @@ def test_an_agent_is_added_proves_a_phone_and_answers_a_follower(
 def test_an_agent_sees_no_more_than_the_role_allows(page: Any, product: Product) -> None:
     log_in(page, product)
     page.goto(f"{product.url}/console/system/operators/new")
-    page.get_by_label("用户名").fill("阿敏二号")
+    page.get_by_label("用户名").fill("小敏二号")
     page.get_by_label("角色").select_option("agent")
     page.get_by_role("button", name="新建并生成密码").click()
     password = page.locator("#password").inner_text()
     leave(page)
-    enter(page, product, "阿敏二号", password)
+    enter(page, product, "小敏二号", password)
     page.get_by_role("link", name="会话", exact=True).wait_for()
     for hidden in ("自动回复", "渠道二维码", "公众号设置", "成员与角色", "审计日志"):
         assert page.get_by_role("link", name=hidden, exact=True).count() == 0, hidden
