@@ -44,7 +44,7 @@ WORDS = {
     "archived ": "已归档的",
 }
 _HOLE = re.compile(r"\{([a-z]\w*)\}")
-# sentences that say it in both languages: 请先恢复 (resume it first)
+# sentences that say it in both languages: 请先继续发送 (resume it first)
 _BOTH = re.compile(r"([^()]*[^() -~]) \(([a-z][a-z,.:;' ]+)\)")
 _Template = tuple[tuple[str, ...], tuple[str, ...], str]  # texts around holes, their names, Chinese
 

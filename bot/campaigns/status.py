@@ -61,7 +61,7 @@ RUN_REFUSALS: Mapping[tuple[str, str], str] = {
     ("waiting", "paused"): "还没有开始发送，没有什么可暂停 (nothing is being sent yet)",
     ("planning", "paused"): "还在规划，没有什么可暂停 (it is being planned: nothing is sent yet)",
     ("waiting", "finished"): "还在等待，不能算完成 (it is waiting and cannot be finished)",
-    ("paused", "finished"): "请先恢复，再由系统收尾 (resume it first)",
+    ("paused", "finished"): "请先继续发送，再由系统收尾 (resume it first)",
     ("*", "waiting"): "已经开始发送，不能再回去等待 (sending has begun)",
     ("*", "planning"): "已经规划过，不会再规划 (it is planned once)",
     ("finished", "*"): "已经完成，不再改动 (it has finished and does not change)",

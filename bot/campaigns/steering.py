@@ -43,7 +43,9 @@ def resume(session: Session, run_id: int, now: datetime) -> None:
     if run.status == "waiting":
         raise Refused("还在等待审批，请先审批 (it waits for approval: approve it)")
     if run.status == "planning":  # planning itself makes it running; before that nobody is in it
-        raise Refused("还在规划，没有什么可恢复 (it is being planned: there is nothing to resume)")
+        raise Refused(
+            "还在规划，没有什么可继续发送 (it is being planned: there is nothing to resume)"
+        )
     account = accounts.by_id(session, run.account_id)
     campaign = definitions.by_id(session, run.campaign_id)
     blocked = planning.block(session, account, rounds.channels(campaign, run.round))

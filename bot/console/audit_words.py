@@ -84,7 +84,7 @@ VERBS = {
     "publish": _l("发布"),
     "remove": _l("移除"),
     "restore": _l("恢复"),
-    "resume": _l("继续"),
+    "resume": _l("继续发送："),
     "readers": _l("填阅读人数："),
     "recount": _l("重算"),
     "reject": _l("驳回"),

@@ -47,7 +47,7 @@ def campaign_step(here: Here, campaign_id: int, step: str) -> Answer | str:
         steering.skip_cancelled(here.rt.engine, here.now)
     said = {
         "pause": _("已暂停，在批次之间生效；已经交给平台的照常发出。"),
-        "resume": _("已恢复发送。"),
+        "resume": _("已继续发送。"),
         "cancel": _("已取消这次发送，没有用掉的名额退回。"),
         "skip": _("下一波不发了。"),
         "end": _("活动已终止，后续波次不再发送。"),
@@ -199,12 +199,12 @@ def _ask(step: str, campaign: Campaign, picture: Picture) -> str:
             _("暂停「%(name)s」", name=campaign.name),
             [
                 _("还没有发的 %(count)s 人先不发；已经发出的 %(sent)s 人收不回来。", count=waiting, sent=sent),
-                _("占用的名额留着，恢复后继续。"),
+                _("占用的名额留着，继续发送时照用。"),
             ],
             _("暂停"),
         ),
         "resume": (
-            _("恢复「%(name)s」", name=campaign.name),
+            _("继续发送「%(name)s」", name=campaign.name),
             [_("还没有发的 %(count)s 人继续发送。", count=waiting)],
             _("继续发送"),
         ),

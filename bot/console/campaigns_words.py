@@ -110,7 +110,7 @@ def next_step(picture: Picture) -> str:
     if run.status == "planning":
         return _("正在计算谁走哪个渠道")
     if run.status == "paused":
-        return _("已暂停：恢复后继续")
+        return _("已暂停：点「继续发送」后接着发")
     if run.status == "running":
         if run.next_at is not None:
             return _("%(at)s 观察取关后放行下一批", at=moment(run.next_at))

@@ -1,5 +1,6 @@
 """Campaigns in the console: the list, how one stands, who got nothing and why, review by two people, stopping."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -243,6 +244,9 @@ def test_stopping_asks_first_and_gives_back(
     assert "退回 18 个" in asked
     assert pages.post(browser, f"{HERE}/{sent}/pause").status_code == 303
     assert "已暂停" in pages.text(browser.get(f"{HERE}/{sent}"))
+    frame = browser.get(f"{HERE}/{sent}").get_data(as_text=True)
+    assert re.search(r'/resume"[^>]*>(<svg.*?</svg>)?继续发送<', frame)
+    assert "继续发送「奈雪券」" in pages.text(browser.get(f"{HERE}/{sent}/resume"))
     assert pages.post(browser, f"{HERE}/{sent}/resume").status_code == 303
     assert pages.post(browser, f"{HERE}/{sent}/cancel").status_code == 303
     with db.reading(engine) as session:

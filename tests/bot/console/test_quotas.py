@@ -1,10 +1,15 @@
 """接口额度 as an operator reads it: page, file, API and command say the same."""
 
+import re
+from pathlib import Path
+
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from bot import db
+import bot.wechat
+from bot import allowances, db
 from bot.accounts import Account
+from bot.console.quotas import NAMES
 from bot.governor import Governor
 from bot.kept import DatabaseStore
 from bot.runtime import Runtime
@@ -39,7 +44,9 @@ def test_use_limit_and_the_time_it_runs_out(
     rt.clock.move_to(NOON)  # type: ignore[attr-defined]
     used(rt, account, 600)
     told = pages.text(browser.get(LIST))
-    assert "客服消息 600 1,000" in told
+    assert f"客服消息 {SEND} 600 1,000" in told
+    shown = pages.text(browser.get(f"{LIST}?columns=name&columns=api"))
+    assert shown.count(SEND) == 1
     assert "20:00 用完" in told
     assert "60%" in browser.get(f"{LIST}?format=csv").get_data(as_text=True)
     assert "没有符合条件的接口" in pages.text(browser.get(f"{LIST}?q=菜单"))
@@ -67,3 +74,12 @@ def test_the_platform_is_asked_by_a_job(
     with db.reading(engine) as session:
         names = session.execute(sa.text("SELECT name FROM jobs")).scalars().all()
     assert names == ["learn_quotas"]
+
+
+def test_every_api_that_is_called_has_a_name() -> None:
+    written = "".join(
+        path.read_text("utf-8") for path in Path(bot.wechat.__file__).parent.glob("*.py")
+    )
+    called = set(re.findall(r'"(/(?:cgi-bin|wxaapi)/[a-z_/]+)"', written))
+    assert "/cgi-bin/message/custom/send" in called
+    assert (called | set(allowances.DEFAULTS)) - set(NAMES) == set()

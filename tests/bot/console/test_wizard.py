@@ -148,6 +148,28 @@ def test_five_steps_become_a_campaign_that_waits_for_approval(
     assert "人群" in page and "推广" in page and "数据" in page and "2025-03-04 20:30" in page
 
 
+def test_a_campaign_without_an_experiment_names_the_steps_that_make_one(
+    browser: FlaskClient, town: list[int], engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    pages.post(browser, f"{PLANS}/new", {**FIRST, "do": "next"})
+    walk(browser, 1, {}, do="goto:4")
+    steps = [browser.get(f"{PLANS}/1/{step}").get_data(as_text=True) for step in range(1, 6)]
+    writing = [number for number, html in enumerate(steps, 1) if 'value="variant:add"' in html]
+    timing = [number for number, html in enumerate(steps, 1) if 'name="hours"' in html]
+    assert (writing, timing) == ([4], [5])
+    made = {
+        "name": "甲",
+        "segment": "微博",
+        "at": "2025-03-09T20:30+08:00",
+        "channels": ["mass"],
+        "content": {"text": "券"},
+    }
+    with db.writing(engine) as session:
+        campaign = definitions.save(session, account, made, now, by="Ann")
+    shown = pages.text(browser.get(f"/console/muyan/campaigns/{campaign.id}?tab=experiment"))
+    assert "第四步可以把内容写成两到八个版本，第五步可以换成比较几个发送时段" in shown
+
+
 def test_leaving_and_coming_back_loses_nothing(
     browser: FlaskClient, town: list[int], engine: sa.Engine, account: Account
 ) -> None:
