@@ -341,9 +341,9 @@ def _tell(engine: Engine, wechat_of: WeChatOf, row: Any, now: datetime) -> None:
             _update(session, row.id, values, version=row.version)
         if row.status != "publishing":
             return
-        number = publish.submit(wechat, values["media_id"])
+        handed_in = _handed_in(wechat, values["media_id"], body)
         with db.writing(engine) as session:
-            _update(session, row.id, {"publish_id": number, "checked_at": now})
+            _update(session, row.id, handed_in | {"checked_at": now})
     except media.NotYet:
         with db.writing(engine) as session:
             _update(session, row.id, {"checked_at": now - AGAIN_AFTER})
@@ -370,6 +370,17 @@ def _in_the_box(wechat: WeChat, row: Any, body: Mapping[str, Any]) -> str:
             if problem.errcode != DRAFT_GONE:
                 raise
     return drafts.add(wechat, body)
+
+
+def _handed_in(wechat: WeChat, media_id: str, body: Mapping[str, Any]) -> dict[str, str]:
+    """Publish a draft, made anew where it left the box when it was sent: the work's number, and the draft's id."""
+    try:
+        return {"publish_id": publish.submit(wechat, media_id), "media_id": media_id}
+    except WeChatError as problem:
+        if problem.errcode != DRAFT_GONE:
+            raise
+    fresh = drafts.add(wechat, body)
+    return {"publish_id": publish.submit(wechat, fresh), "media_id": fresh}
 
 
 def _upload_pictures(engine: Engine, wechat: WeChat, row: Any, now: datetime) -> None:

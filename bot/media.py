@@ -117,9 +117,11 @@ def _article(session: Session, account_id: int, reference: Mapping[str, Any]) ->
     if row is None:
         named = reference.get("article") or reference.get("draft", {}).get("title")
         raise Refused(f"there is no article '{named}' in this account")
-    if row.told_version is None and row.error is not None:
+    # its draft would say what the version before said
+    is_told = row.told_version == row.version
+    if not is_told and row.error is not None:
         raise Refused(f"the article '{row.title}' was refused by the platform: {row.error}")
-    if row.media_id is None and row.article_id is None:
+    if not is_told:
         raise NotYet(f"the article '{row.title}' is not on the platform yet")
     if row.status == "publishing":
         raise NotYet(f"the article '{row.title}' is being published")

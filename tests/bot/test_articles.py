@@ -175,6 +175,41 @@ def test_every_batch_of_a_campaign_has_a_draft_though_a_sent_one_is_gone(
     assert box(stage) == []
 
 
+@pytest.mark.usefixtures("pictures")
+def test_what_was_changed_is_not_sent_as_it_was_before(
+    engine: sa.Engine, account: Account, stage: Stage, now: datetime
+) -> None:
+    number = write(engine, account, now)
+    told(engine, stage, now)
+    with db.writing(engine) as session:
+        articles.change(session, account.id, number, DRAFT | {"title": "改了"}, 1, now)
+    # the platform's draft still says the first version
+    with pytest.raises(media.NotYet):
+        resolved(engine, account, {"article": number})
+    stage.platform.fault("/cgi-bin/draft/update", "errcode", errcode=45166)
+    told(engine, stage, now)
+    with pytest.raises(Refused, match="refused by the platform"):
+        resolved(engine, account, {"article": number})
+
+
+@pytest.mark.usefixtures("pictures")
+def test_an_article_whose_draft_was_sent_can_still_be_published(
+    engine: sa.Engine, account: Account, stage: Stage, now: datetime
+) -> None:
+    number = write(engine, account, now)
+    told(engine, stage, now)
+    mass.send(stage.wechat, batch(resolved(engine, account, {"article": number}), 1, now))
+    moment = later(stage, now, minutes=1)
+    stage.platform.run_due()
+    assert box(stage) == []
+    with db.writing(engine) as session:
+        articles.publish_it(session, account.id, number, moment)
+    told(engine, stage, moment)
+    articles.ask_pending(engine, lambda _account: stage.wechat, later(stage, moment, minutes=10))
+    found = read(engine, account, number)
+    assert (found.status, found.error) == ("published", None)
+
+
 def test_what_is_missing_is_told_and_what_waits_is_tried_again(
     engine: sa.Engine, account: Account, stage: Stage, now: datetime
 ) -> None:
