@@ -4,7 +4,7 @@ Bytes and uploads are ``bot.media``; a material is the newest file of a kind and
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -13,11 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot import article_html, db
+from bot import articles as library
+from bot.articles import Article
+from bot.campaigns.status import OPEN_RUNS
 from bot.db import Session
 from bot.errors import Invalid, Refused
-from bot.media import LOGO
+from bot.media import LOGO, draft_key
 from bot.tables.accounts import articles, media
-from bot.tables.campaigns import campaigns
+from bot.tables.campaigns import campaign_runs, campaigns
 from bot.tables.rulebooks import rules
 from bot.tables.tracking import scenes
 from bot.wechat import media as material
@@ -26,6 +29,7 @@ KINDS = ("image", "voice", "video", "thumb")
 NAME_CHARACTERS = 100
 # parts of a campaign in which a content may stand
 _PARTS = ("content", "contents", "experiment", "follow_ups")
+CHANGED = ""  # of no content the hash: an approval that is there, and holds no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Where something is used. ``thing``: campaign, rule, scene or article; ``live``: it is scheduled or in force."""
+    """Where something is used. ``thing``: campaign, rule, scene or article; ``live``: scheduled, sent now, in force."""
 
     thing: str
     name: str
@@ -172,37 +176,100 @@ def used_by(session: Session, account_id: int, kind: str, name: str) -> list[Use
 
 
 def article_used_by(session: Session, account_id: int, article_id: int, title: str) -> list[Use]:
-    """Where an article of the library is named."""
-    named = {article_id, str(article_id), title}
+    """Where an article of the library is named, or stands as it was written inside a campaign."""
+    key = session.execute(
+        sa.select(articles.c.key).where(
+            articles.c.id == article_id, articles.c.account_id == account_id
+        )
+    ).scalar()
+    named = _names({article_id, str(article_id), title})
 
     def holds(value: Any) -> bool:
-        return any(one.get("article") in named for one in _inside(value, "article"))
+        inside = (one.get("draft") for one in _inside(value, "article")) if key else ()
+        return named(value) or any(draft and draft_key(draft) == key for draft in inside)
 
     return list(_in_contents(session, account_id, holds))
 
 
-def check_free(session: Session, account_id: int, article_id: int, title: str) -> None:
-    """Nobody changes an article that a scheduled campaign names: who approved it approved what it says.
+def create_article(
+    session: Session, account_id: int, document: Any, now: datetime, *, by: str
+) -> int:
+    """Write a new article; its id. Campaigns that go by its title mean it from now on, once they are approved again.
 
     Raises:
-        Refused: one does.
+        Invalid: it cannot be an article.
+        Refused: a campaign goes out with an article of this title.
     """
-    for use in article_used_by(session, account_id, article_id, title):
+    made = library.create(session, account_id, document, now, by=by)
+    title = library.must(session, account_id, made).title
+    named = _names({title})
+    _check_free(_in_contents(session, account_id, named))
+    _ask_again(session, account_id, named)
+    return made
+
+
+def change_article(
+    session: Session, account_id: int, article_id: int, document: Any, version: int, now: datetime
+) -> Article:
+    """Write another version over ``version``. Who approved a campaign with it is asked again: it said something else.
+
+    Raises:
+        Invalid: it cannot be an article.
+        Refused: a campaign goes out with it; or as ``articles.change``.
+    """
+    before = library.must(session, account_id, article_id)
+    uses = article_used_by(session, account_id, article_id, before.title)
+    after = library.change(session, account_id, article_id, document, version, now)
+    if after.version != before.version:
+        uses += article_used_by(session, account_id, article_id, after.title)
+        _check_free(uses)
+        titles = {before.title, after.title}
+        _ask_again(session, account_id, _names({article_id, str(article_id), *titles}))
+    return after
+
+
+def _names(named: set[int | str]) -> Callable[[Any], bool]:
+    """Whether a content names an article by its number or title."""
+    return lambda value: any(one.get("article") in named for one in _inside(value, "article"))
+
+
+def _check_free(uses: Iterable[Use]) -> None:
+    """Raises Refused where an article is that of a campaign that is scheduled or has a run under way."""
+    for use in uses:
         if use.thing == "campaign" and use.live:
             raise Refused(
-                f"the campaign '{use.name}' is scheduled with this article: stop it first"
+                f"the campaign '{use.name}' goes out with this article: stop it first, and its run"
             )
 
 
+def _ask_again(session: Session, account_id: int, named: Callable[[Any], bool]) -> None:
+    """Approvals of campaigns that name an article are for something else now."""
+    found = [
+        row.id
+        for row in session.execute(
+            sa.select(campaigns.c.id, *_columns()).where(
+                campaigns.c.account_id == account_id, campaigns.c.approved_hash.is_not(None)
+            )
+        )
+        if any(named(getattr(row, part)) for part in _PARTS)
+    ]
+    session.execute(
+        sa.update(campaigns).where(campaigns.c.id.in_(found)).values(approved_hash=CHANGED)
+    )
+
+
 def _in_contents(session: Session, account_id: int, holds: Callable[[Any], bool]) -> Iterator[Use]:
-    columns = [campaigns.c[part] for part in _PARTS]
+    under_way = sa.exists().where(
+        campaign_runs.c.campaign_id == campaigns.c.id, campaign_runs.c.status.in_(OPEN_RUNS)
+    )
+    live = sa.or_(campaigns.c.status == "scheduled", under_way)
     for row in session.execute(
-        sa.select(campaigns.c.name, campaigns.c.status, *columns)
+        sa.select(campaigns.c.name, live.label("live"), *_columns())
         .where(campaigns.c.account_id == account_id, campaigns.c.status != "archived")
         .order_by(campaigns.c.id)
     ):
         if any(holds(getattr(row, part)) for part in _PARTS):
-            yield Use("campaign", row.name, live=row.status == "scheduled")
+            yield Use("campaign", row.name, live=bool(row.live))
     for row in session.execute(
         sa.select(rules.c.name, rules.c.body)
         .where(rules.c.account_id == account_id, rules.c.archived_at.is_(None))
@@ -217,6 +284,10 @@ def _in_contents(session: Session, account_id: int, holds: Callable[[Any], bool]
     ):
         if holds(row.reply):
             yield Use("scene", row.key, live=True)
+
+
+def _columns() -> list[sa.Column[Any]]:
+    return [campaigns.c[part] for part in _PARTS]
 
 
 def _in_articles(session: Session, account_id: int, name: str) -> Iterator[Use]:

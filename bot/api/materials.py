@@ -155,7 +155,7 @@ def article_get(call: Call, session: Session, article_id: Id) -> ArticleSeen:
 @area("POST", "/articles", "materials.write", status=201)
 def article_create(call: Call, session: Session, body: ArticleWanted) -> ArticleSeen:
     """Write an article. It stands in the platform's draft box some seconds later."""
-    made = articles.create(session, call.account.id, body.document, call.now, by=call.by)
+    made = materials.create_article(session, call.account.id, body.document, call.now, by=call.by)
     call.audit(session, "article.create", f"article:{made}")
     return _seen(call, session, made)
 
@@ -164,10 +164,9 @@ def article_create(call: Call, session: Session, body: ArticleWanted) -> Article
 def article_update(
     call: Call, session: Session, article_id: Id, body: ArticleChange
 ) -> ArticleSeen:
-    """Write another version. Not while a scheduled campaign names it: its approval was for what it says."""
+    """Write another version. Not while a campaign goes out with it; others that name it need a new approval."""
     before = found(articles.get(session, call.account.id, article_id))
-    materials.check_free(session, call.account.id, before.id, before.title)
-    after = articles.change(
+    after = materials.change_article(
         session, call.account.id, article_id, body.document, body.version, call.now
     )
     call.audit(

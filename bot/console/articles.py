@@ -86,7 +86,7 @@ def article_create(here: Here) -> Answer | tuple[str, int]:
     given = _given()
     try:
         with db.writing(here.rt.engine) as session:
-            made = articles.create(
+            made = materials.create_article(
                 session, here.account.id, _document(given), here.now, by=here.operator.name
             )
             here.audit(
@@ -144,15 +144,14 @@ def article_edit(here: Here, article_id: int) -> str:
 
 @page("/articles/<int:article_id>/edit", "materials.write", methods=("POST",))
 def article_save(here: Here, article_id: int) -> Answer | tuple[str, int]:
-    """Write another version. While a scheduled campaign names it, nobody changes what was approved."""
+    """Write another version. While a campaign goes out with it, nobody changes what was approved."""
     given = _given()
     with db.reading(here.rt.engine) as session:
         before = _found(session, here, article_id)
     try:
         with db.writing(here.rt.engine) as session:
-            materials.check_free(session, here.account.id, article_id, before.title)
             version = whole(request.form.get("version", "")) or 0
-            after = articles.change(
+            after = materials.change_article(
                 session, here.account.id, article_id, _document(given), version, here.now
             )
             told_before = {"title": before.title, "version": before.version}
