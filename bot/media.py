@@ -117,17 +117,17 @@ def _article(session: Session, account_id: int, reference: Mapping[str, Any]) ->
     if row is None:
         named = reference.get("article") or reference.get("draft", {}).get("title")
         raise Refused(f"there is no article '{named}' in this account")
-    # its draft would say what the version before said
+    # a draft of the version before says what that said; a page that is published is shown as it is
     is_told = row.told_version == row.version
-    if not is_told and row.error is not None:
+    if not is_told and row.article_id is None and row.error is not None:
         raise Refused(f"the article '{row.title}' was refused by the platform: {row.error}")
-    if not is_told:
+    if not is_told and row.article_id is None:
         raise NotYet(f"the article '{row.title}' is not on the platform yet")
     if row.status == "publishing":
         raise NotYet(f"the article '{row.title}' is being published")
     return {
         **reference,  # what was approved is checked by it
-        "media_id": row.media_id,
+        "media_id": row.media_id if is_told else None,
         "article_id": row.article_id,
         "wire": wire(session, account_id, row.document),
     }

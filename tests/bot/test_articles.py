@@ -193,6 +193,27 @@ def test_what_was_changed_is_not_sent_as_it_was_before(
 
 
 @pytest.mark.usefixtures("pictures")
+def test_a_published_page_is_shown_while_the_next_version_is_written_and_mass_sends_that(
+    engine: sa.Engine, account: Account, stage: Stage, now: datetime
+) -> None:
+    number = write(engine, account, now)
+    with db.writing(engine) as session:
+        articles.publish_it(session, account.id, number, now)
+    told(engine, stage, now)
+    moment = later(stage, now, minutes=10)
+    articles.ask_pending(engine, lambda _account: stage.wechat, moment)
+    with db.writing(engine) as session:
+        articles.change(session, account.id, number, DRAFT | {"title": "改了"}, 1, moment)
+    found = resolved(engine, account, {"article": number})["article"]
+    assert found["article_id"] == read(engine, account, number).article_id
+    mass.send(stage.wechat, batch({"article": found}, 1, moment))
+    later(stage, moment, minutes=1)
+    stage.platform.run_due()
+    [got] = stage.platform.received(APP_ID, factories.open_id(1))
+    assert got["content"]["title"] == "改了"
+
+
+@pytest.mark.usefixtures("pictures")
 def test_an_article_whose_draft_was_sent_can_still_be_published(
     engine: sa.Engine, account: Account, stage: Stage, now: datetime
 ) -> None:
