@@ -11,6 +11,7 @@ from bot.db import Session, insert
 from bot.followers import Follower
 from bot.prepared import Prepared
 from bot.secrets import keyed_hash
+from bot.tables.audiences import frozen_people
 from bot.tables.campaigns import deliveries, erased_slots, mass_ledger
 from bot.tables.events import events
 from bot.tables.followers import (
@@ -89,6 +90,7 @@ def forget(
         rule_firings,
         notice_results,
         conversations,
+        frozen_people,
     ):
         session.execute(sa.delete(kept).where(kept.c.follower_id == follower_id))
     consents.forget(session, follower_id)

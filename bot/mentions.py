@@ -57,7 +57,7 @@ def of_tag(session: Session, account_id: int, name: str) -> Mentions:
         segments=[
             segment.name
             for segment in segments.every(session, account_id)
-            if _named(segments.names(segment.where), name)
+            if _named(segments.names(segment.definition), name)
         ],
         scenes=[
             row.key

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import db, idempotency, inbox, jobs, kept, outbox, webhook_deliveries
+from bot.audiences import freezing
 from bot.clock import day_of, start_of_day
 from bot.db import Session
 from bot.sql import shanghai_day
@@ -97,6 +98,7 @@ def prune(engine: Engine, now: datetime, *, keep_pushes: int, keep_events: int) 
         lambda session: 0 * kept.prune(session, now),
         lambda session: 0 * idempotency.prune(session, now),
         lambda session: webhook_deliveries.prune(session, now, ROWS),
+        lambda session: freezing.prune(session, now, ROWS),
     )
     more = False
     for step in steps:

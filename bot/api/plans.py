@@ -258,8 +258,7 @@ def _sentences(call: Call, session: Session, document: dict[str, Any]) -> dict[s
     found_sentences = {}
     for _group, name in estimates.group_segments(document):
         try:
-            where = segments.get(session, call.account.id, name).where
-            found_sentences[name] = segments.sentence(where)
+            found_sentences[name] = segments.get(session, call.account.id, name).sentence
         except (Refused, Invalid):
             found_sentences[name] = ""
     return found_sentences

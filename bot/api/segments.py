@@ -1,14 +1,14 @@
-"""Segments (人群): kept, counted, described, compared."""
+"""Segments (人群): kept, counted, described, compared, frozen into a list."""
 
 from typing import Any
 
 from pydantic import Field
 
-from bot import mentions
+from bot import db, mentions
 from bot.api.cursors import Listing, slice_of
 from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
 from bot.api.problems import found
-from bot.audiences import catalogue, overlap, segments
+from bot.audiences import catalogue, freezing, overlap, segments
 from bot.audiences.catalogue import Line, Uses
 from bot.audiences.index import Look
 from bot.audiences.portrait import Share, portrait
@@ -19,10 +19,19 @@ from bot.params import SegmentName
 area = Area("segments", "Segments · 人群")
 
 
+class FrozenTold(Told):
+    at: When
+    by: str
+    people: int = Field(description="on the list when it was made; stays when somebody is erased")
+
+
 class SegmentTold(Told):
     id: Id
     name: str
     where: Json = Field(description="as the account file writes it")
+    frozen: FrozenTold | None = Field(
+        description="the fixed list that selects instead of `where`, until it is unfrozen"
+    )
     sentence: str = Field(description="the same in Chinese")
     people: int | None = Field(
         description="null: not counted yet in a large account; ask for /count"
@@ -129,6 +138,32 @@ def segment_archive(call: Call, session: Session, segment_id: Id) -> SegmentTold
     return _whole(call, session, _found(call, session, segment_id, archived=True))
 
 
+@area("POST", "/segments/<segment_id>/freeze", "segments.write", status=200)
+def segment_freeze(call: Call, segment_id: Id) -> SegmentTold:
+    """Make a fixed list of whoever is in it now: from then on it selects these people, whatever changes."""
+    engine, account_id = call.rt.engine, call.account.id
+    with db.reading(engine) as session:
+        line = _found(call, session, segment_id)
+    frozen = freezing.freeze(engine, account_id, line.id, by=call.by, now=call.now)
+    with db.writing(engine) as session:
+        after = {"people": frozen.size}
+        call.audit(session, "segment.freeze", f"segment:{line.id}", after=after)
+        return _whole(call, session, _found(call, session, segment_id))
+
+
+@area("POST", "/segments/<segment_id>/unfreeze", "segments.write", status=200)
+def segment_unfreeze(call: Call, segment_id: Id) -> SegmentTold:
+    """Give the list up for good: `where` selects again."""
+    engine, account_id = call.rt.engine, call.account.id
+    with db.reading(engine) as session:
+        line = _found(call, session, segment_id)
+    was = freezing.unfreeze(engine, account_id, line.id)
+    with db.writing(engine) as session:
+        before = {"people": was.size, "frozen_at": was.at.isoformat()}
+        call.audit(session, "segment.unfreeze", f"segment:{line.id}", before=before)
+        return _whole(call, session, _found(call, session, segment_id))
+
+
 @area("POST", "/segments/count", "segments.read", status=200)
 def segments_count(call: Call, session: Session, body: WhereWanted) -> Counted:
     """How many a tree selects, kept or not."""
@@ -216,7 +251,7 @@ def _told(look: Look, line: Line, used: Uses | None) -> SegmentTold:
     return SegmentTold(
         id=line.id,
         name=line.name,
-        where=dict(line.where),
+        where=dict(line.definition),
         sentence=line.sentence,
         people=catalogue.size(look, line.where),
         used_by={
@@ -224,6 +259,9 @@ def _told(look: Look, line: Line, used: Uses | None) -> SegmentTold:
             "campaigns": list(users.campaigns),
             "plans": list(users.plans),
         },
+        frozen=FrozenTold(at=line.frozen.at, by=line.frozen.by, people=line.frozen.size)
+        if line.frozen
+        else None,
         created_at=line.created_at,
         archived_at=line.archived_at,
     )
@@ -241,4 +279,4 @@ def _span(span: tuple[int, int | None] | None, one: Share) -> dict[str, Any]:
 
 
 def _audited(line: Line) -> dict[str, Any]:
-    return {"name": line.name, "where": line.where}
+    return {"name": line.name, "where": line.definition}

@@ -61,7 +61,7 @@ def existing(session: Session, account: Account) -> Existing:
         rules={row.name: dict(row.body) for row in rulebook.drafts(session, account_id)},
         fallback=rulebook.fallback(session, account_id),
         segments={
-            found.name: {"name": found.name, "where": dict(found.where)}
+            found.name: {"name": found.name, "where": dict(found.definition)}
             for found in segments.every(session, account_id)
         },
         menu=shown.menu if shown else None,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from pyroaring import BitMap
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Engine
 from bot import db, figures
 from bot.audiences import segments
 from bot.audiences.index import Look
-from bot.audiences.segments import Where
+from bot.audiences.segments import Frozen, Where
 from bot.clock import day_of
 from bot.db import Session
 from bot.errors import Invalid, Refused
@@ -34,19 +35,25 @@ A_DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One segment of the list."""
+    """One segment of the list. ``definition``: the tree as it was written."""
 
     id: int
     name: str
-    where: Where
+    definition: Where
     created_at: datetime
     archived_at: datetime | None
+    frozen: Frozen | None = None
+
+    @property
+    def where(self) -> Where:
+        """The tree that selects its people; a frozen one has its list."""
+        return segments.selecting(self.name, self.definition, self.frozen)
 
     @property
     def sentence(self) -> str:
-        """The tree in Chinese; a filter that is gone says so."""
+        """The tree as it was written, in Chinese; a filter that is gone says so."""
         try:
-            return segments.sentence(self.where)
+            return segments.sentence(self.definition)
         except Invalid as problem:
             return f"{problem.field}: {problem.message}"
 
@@ -74,19 +81,17 @@ def every(session: Session, account_id: int, *, archived: bool = False) -> list[
     """The segments in use, or those put away, by name."""
     away = table.c.archived_at.is_not(None) if archived else table.c.archived_at.is_(None)
     rows = session.execute(
-        sa.select(table).where(table.c.account_id == account_id, away).order_by(table.c.name)
+        segments.with_lists().where(table.c.account_id == account_id, away).order_by(table.c.name)
     )
-    return [Line(row.id, row.name, row.where, row.created_at, row.archived_at) for row in rows]
+    return [_line(row) for row in rows]
 
 
 def find(session: Session, account_id: int, segment_id: int) -> Line | None:
     """One of them, also when it was put away."""
     row = session.execute(
-        sa.select(table).where(table.c.account_id == account_id, table.c.id == segment_id)
+        segments.with_lists().where(table.c.account_id == account_id, table.c.id == segment_id)
     ).one_or_none()
-    if row is None:
-        return None
-    return Line(row.id, row.name, row.where, row.created_at, row.archived_at)
+    return None if row is None else _line(row)
 
 
 def look_for_list(session: Session, account_id: int, now: datetime) -> Look:
@@ -113,7 +118,7 @@ def uses(session: Session, account_id: int) -> Mapping[str, Uses]:
     """By name of a segment, who names it. Campaigns that are archived and plans that became one do not count."""
     found: dict[str, _Using] = {}
     for segment in segments.every(session, account_id):
-        for kind, name, _place in segments.names(segment.where):
+        for kind, name, _place in segments.names(segment.definition):
             if kind == "segment":
                 found.setdefault(name, _Using()).segments.append(segment.name)
     of_campaigns = sa.select(campaigns.c.name, campaigns.c.segment, campaigns.c.groups).where(
@@ -212,6 +217,11 @@ def record_sizes(engine: Engine, account_id: int, now: datetime) -> int:
             )
         )
     return len(rows)
+
+
+def _line(row: sa.Row[Any]) -> Line:
+    frozen = segments.frozen_of(row)
+    return Line(row.id, row.name, row.where, row.created_at, row.archived_at, frozen)
 
 
 def _size(look: Look, where: Where) -> int | None:

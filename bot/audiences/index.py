@@ -22,6 +22,7 @@ from bot.audiences.leaves import (
     WINDOW,
     Leaf,
     consent_leaf,
+    frozen_leaf,
     key_of,
     taken_leaf,
 )
@@ -419,8 +420,10 @@ def _combine(look: Look, where: Where, inside: tuple[str, ...]) -> BitMap:
 
 def _of_segment(look: Look, name: str, inside: tuple[str, ...]) -> BitMap:
     _check_ring(name, inside)
-    where = segments.get(look.session, look.account_id, name).where
-    return _tree(look, where, (*inside, name))
+    segment = segments.get(look.session, look.account_id, name)
+    if segment.frozen is not None:
+        return look.leaf(frozen_leaf(segment.frozen.list_id)) & look.everybody()
+    return _tree(look, segment.definition, (*inside, name))
 
 
 def _check_ring(name: str, inside: tuple[str, ...]) -> None:
@@ -438,8 +441,11 @@ def _all_leaves(look: Look, where: Where, inside: tuple[str, ...]) -> list[Leaf]
     for kind, name, _place in segments.names(where):
         if kind == "segment":
             _check_ring(name, inside)
-            of_segment = segments.get(look.session, look.account_id, name).where
-            found += _all_leaves(look, of_segment, (*inside, name))
+            segment = segments.get(look.session, look.account_id, name)
+            if segment.frozen is not None:
+                found.append(frozen_leaf(segment.frozen.list_id))
+            else:
+                found += _all_leaves(look, segment.definition, (*inside, name))
     return found
 
 

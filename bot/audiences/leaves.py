@@ -18,6 +18,7 @@ from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH as SLOTS
 from bot.db import Session
 from bot.followers import LONG_WINDOWS
 from bot.sql import commas, unindexed
+from bot.tables.audiences import frozen_people
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_ledger
 from bot.tables.followers import consents as consents_table
 from bot.tables.followers import followers, reply_windows
@@ -67,6 +68,11 @@ def reached_leaf(
     """Who got at least so many campaigns within so many times 24 hours: of a channel, of a class, or of any."""
     given = {"messages": messages, "days": days, "channel": channel, "class": message_class}
     return {":reached": {key: value for key, value in given.items() if value is not None}}
+
+
+def frozen_leaf(list_id: int) -> Leaf:
+    """Who is on the list of a frozen segment, whether they still follow or not."""
+    return {":frozen": {"list": list_id}}
 
 
 def key_of(leaf: Leaf) -> str:
@@ -177,12 +183,20 @@ def _reached(account_id: int, value: Any, now: datetime) -> sa.Select[Any]:
     )
 
 
+def _frozen(account_id: int, value: Any, _now: datetime) -> sa.Select[Any]:
+    return sa.select(frozen_people.c.follower_id).where(
+        frozen_people.c.list_id == value["list"],
+        unindexed(frozen_people.c.account_id) == account_id,
+    )
+
+
 _OURS: Mapping[str, Callable[[int, Any, datetime], sa.Select[Any]]] = {
     ":subscribed": _subscribed,
     ":opted_out": _opted_out,
     ":window": _window,
     ":consent": _consent,
     ":reached": _reached,
+    ":frozen": _frozen,
 }
 
 

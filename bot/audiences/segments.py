@@ -1,7 +1,8 @@
 """Segments (人群): a JSON tree of ``all``, ``any``, ``not`` and filters becomes SQL and a Chinese sentence.
 
 A tree is an object with exactly one key. Whatever it says, a segment selects only subscribed
-followers of its account; ``{"all": []}`` is all of them.
+followers of its account; ``{"all": []}`` is all of them. A segment that is frozen (``freezing``)
+selects the people of its list instead of those its tree selects now.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot import params, registry
+from bot.clock import local
 from bot.db import Session, insert
 from bot.errors import Invalid, Refused
-from bot.tables.audiences import segments
+from bot.sql import unindexed
+from bot.tables.audiences import frozen_lists, frozen_people, segments
 from bot.tables.followers import followers, tags
 
 FOLDER = "bot.audiences.filters"
@@ -27,10 +30,42 @@ Visit = Callable[[ModuleType, Any, str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Frozen:
+    """The list a segment is frozen into. ``size``: how many were on it when it was made."""
+
+    list_id: int
+    at: datetime
+    by: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
+    """``definition``: the tree as it was written, which selects nobody while the segment is frozen."""
+
     id: int
     name: str
-    where: Where
+    definition: Where
+    frozen: Frozen | None = None
+
+    @property
+    def where(self) -> Where:
+        """The tree that selects its people: while it is frozen, the segment itself, whose list answers."""
+        return selecting(self.name, self.definition, self.frozen)
+
+    @property
+    def sentence(self) -> str:
+        """Its tree in Chinese, and since when it is frozen.
+
+        Raises:
+            Invalid: the tree does not parse.
+        """
+        return _said(sentence(self.definition), self.frozen)
+
+
+def selecting(name: str, definition: Where, frozen: Frozen | None) -> Where:
+    """The tree that selects the people of a segment: its definition, or, frozen, ``in_segment`` of itself."""
+    return definition if frozen is None else {"in_segment": {"name": name}}
 
 
 def clause(
@@ -118,7 +153,7 @@ def is_everybody(session: Session, account_id: int, where: Where) -> bool:
         return any(is_everybody(session, account_id, part) for part in value)
     if key == "in_segment":
         inner = get(session, account_id, value["name"])
-        return is_everybody(session, account_id, inner.where)
+        return inner.frozen is None and is_everybody(session, account_id, inner.definition)
     return False
 
 
@@ -129,7 +164,7 @@ def single_tag(session: Session, account_id: int, where: Where) -> int | None:
         return single_tag(session, account_id, value[0])
     if key == "in_segment":
         inner = get(session, account_id, value["name"])
-        return single_tag(session, account_id, inner.where)
+        return None if inner.frozen else single_tag(session, account_id, inner.definition)
     if key != "tag":
         return None
     named = [value["has"]] if "has" in value else list(value.get("any", []))
@@ -149,11 +184,11 @@ def single_tag(session: Session, account_id: int, where: Where) -> int | None:
 def every(session: Session, account_id: int) -> list[Segment]:
     """All segments that are not archived, by name."""
     rows = session.execute(
-        sa.select(segments.c.id, segments.c.name, segments.c.where)
+        with_lists()
         .where(segments.c.account_id == account_id, segments.c.archived_at.is_(None))
         .order_by(segments.c.name)
     )
-    return [Segment(row.id, row.name, row.where) for row in rows]
+    return [_segment(row) for row in rows]
 
 
 def get(session: Session, account_id: int, name: str) -> Segment:
@@ -163,7 +198,7 @@ def get(session: Session, account_id: int, name: str) -> Segment:
         Refused: there is none.
     """
     row = session.execute(
-        sa.select(segments.c.id, segments.c.name, segments.c.where).where(
+        with_lists().where(
             segments.c.account_id == account_id,
             segments.c.name == name,
             segments.c.archived_at.is_(None),
@@ -171,7 +206,34 @@ def get(session: Session, account_id: int, name: str) -> Segment:
     ).one_or_none()
     if row is None:
         raise Refused(f"there is no segment '{name}'")
-    return Segment(row.id, row.name, row.where)
+    return _segment(row)
+
+
+def with_lists() -> sa.Select[Any]:
+    """The rows of segments, each with the list it is frozen into; ``frozen_of`` reads that."""
+    in_force = sa.and_(
+        frozen_lists.c.segment_id == segments.c.id,
+        frozen_lists.c.account_id == segments.c.account_id,
+        frozen_lists.c.in_force,
+    )
+    return sa.select(
+        segments,
+        frozen_lists.c.id.label("list_id"),
+        frozen_lists.c.frozen_at,
+        frozen_lists.c.frozen_by,
+        frozen_lists.c.size.label("frozen_size"),
+    ).select_from(segments.outerjoin(frozen_lists, in_force))
+
+
+def frozen_of(row: sa.Row[Any]) -> Frozen | None:
+    """The list of a row of ``with_lists``; None where the segment is live."""
+    if row.list_id is None:
+        return None
+    return Frozen(row.list_id, row.frozen_at, row.frozen_by, row.frozen_size)
+
+
+def _segment(row: sa.Row[Any]) -> Segment:
+    return Segment(row.id, row.name, row.where, frozen_of(row))
 
 
 def save(session: Session, account_id: int, name: str, where: Where, now: datetime) -> int:
@@ -186,7 +248,7 @@ def save(session: Session, account_id: int, name: str, where: Where, now: dateti
     wrong = problems(where)
     if wrong:
         raise Invalid(*wrong[0])
-    known = {segment.name: segment.where for segment in every(session, account_id)}
+    known = {segment.name: segment.definition for segment in every(session, account_id)}
     ring = circle({**known, name: where})
     if ring:
         raise Invalid("", f"segments name each other in a circle: {' → '.join(ring)}")
@@ -281,12 +343,30 @@ def _resolver(
             ring = " → ".join([*open_[open_.index(name) :], name])
             raise Refused(f"segments name each other in a circle: {ring}")
         if name not in known:
+            segment = get(session, account_id, name)
             open_.append(name)
-            known[name] = _tree(get(session, account_id, name).where, account_id, now, resolve)
+            known[name] = (
+                _tree(segment.definition, account_id, now, resolve)
+                if segment.frozen is None
+                else _listed(account_id, segment.frozen)
+            )
             open_.pop()
         return known[name]
 
     return resolve
+
+
+def _listed(account_id: int, frozen: Frozen) -> sa.ColumnElement[bool]:
+    return sa.exists(
+        sa.select(sa.literal(1))
+        .select_from(frozen_people)
+        .where(
+            frozen_people.c.list_id == frozen.list_id,
+            frozen_people.c.follower_id == followers.c.id,
+            unindexed(frozen_people.c.account_id) == account_id,
+        )
+        .correlate(followers)
+    )
 
 
 def _tree(
@@ -302,6 +382,12 @@ def _tree(
     member, parsed = filter_of(key, value)
     found: sa.ColumnElement[bool] = member.where(parsed, account_id, now, resolve)
     return found
+
+
+def _said(said: str, frozen: Frozen | None) -> str:
+    if frozen is None:
+        return said
+    return f"{said}（冻结于 {local(frozen.at):%Y-%m-%d %H:%M}，{frozen.size:,} 人）"
 
 
 def _sentence(where: Where, *, outermost: bool = False) -> str:

@@ -23,6 +23,7 @@ from bot.audiences.leaves import (
     WINDOW,
     Leaf,
     consent_leaf,
+    frozen_leaf,
     reached_leaf,
     taken_leaf,
 )
@@ -426,8 +427,11 @@ def expected(session: Session, account: Account, now: datetime) -> list[Leaf]:
             leaf = reached_leaf(cap.messages, cap.days, cap.channel, cap.message_class)
             found.append(leaf)
     for segment in segments.every(session, account.id):
+        if segment.frozen is not None:
+            found.append(frozen_leaf(segment.frozen.list_id))
+            continue
         try:
-            found += index.leaves_of(segment.where)
+            found += index.leaves_of(segment.definition)
         except Invalid:
             continue  # it names a filter that is no more
     listed = session.execute(

@@ -66,6 +66,7 @@ VERBS = {
     "erase": _l("删除资料："),
     "export": _l("导出"),
     "external": _l("说明外部群发："),
+    "freeze": _l("冻结"),
     "go": _l("恢复发送："),
     "group": _l("分组"),
     "hand_back": _l("交还"),
@@ -105,6 +106,7 @@ VERBS = {
     "tester": _l("设为测试号："),
     "totp_off": _l("关闭两步验证："),
     "totp_on": _l("打开两步验证："),
+    "unfreeze": _l("解除冻结："),
     "untag": _l("去标签："),
     "winner": _l("选定版本："),
 }

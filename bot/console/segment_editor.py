@@ -70,7 +70,7 @@ def segment_edit(here: Here, segment_id: int) -> Any:
         line = known(session, here, segment_id)
     if request.method == "POST":
         return _posted(here, line)
-    where = dict(line.where)
+    where = dict(line.definition)
     editing = Editing(line.name, where, _seen(line), segment_forms.is_bare(where), line)
     return _page(here, editing)
 
@@ -175,14 +175,14 @@ def _save(here: Here, editing: Editing) -> int:
             session,
             "segment.add" if line is None else "segment.change",
             f"segment:{segment_id}",
-            before={"name": line.name, "where": line.where} if line is not None else None,
-            after={"name": editing.name, "where": after.where if after else editing.where},
+            before={"name": line.name, "where": line.definition} if line is not None else None,
+            after={"name": editing.name, "where": after.definition if after else editing.where},
         )
     return segment_id
 
 
 def _seen(line: Line) -> str:
-    return key_of({line.name: line.where})
+    return key_of({line.name: line.definition})
 
 
 def _with(editing: Editing, **changes: Any) -> Editing:

@@ -1,19 +1,22 @@
-"""One segment 人群: how many, who they are compared with all followers, whom it shares with other segments."""
+"""One segment 人群: how many, who they are compared with all followers, whom it shares with others; freezing it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from flask import render_template, request
+from flask import flash, render_template, request, url_for
+from flask_babel import gettext as _
+from werkzeug.wrappers import Response
 
 from bot import db
-from bot.audiences import catalogue, index, overlap, segments
+from bot.audiences import catalogue, freezing, index, overlap, segments
 from bot.audiences.catalogue import Line
 from bot.audiences.index import Look
 from bot.audiences.portrait import portrait
-from bot.console.access import Here, page
+from bot.console.access import Here, confirm, done, go, page
 from bot.console.follower_words import source
 from bot.console.segments import NOBODY, in_words, known, spark
+from bot.console.telling import told
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.tables.tracking import scenes
@@ -79,6 +82,77 @@ def segment_overlap(here: Here, segment_id: int) -> str:
     )
 
 
+@page("/segments/<int:segment_id>/freeze", "segments.write", methods=("GET", "POST"))
+def segment_freeze(here: Here, segment_id: int) -> Response | str:
+    """Make a fixed list of whoever is in it now."""
+    with db.reading(here.rt.engine) as session:
+        line = known(session, here, segment_id)
+        users = catalogue.uses(session, here.account.id).get(line.name, NOBODY)
+        size = catalogue.size(Look(session, here.account.id, here.now), line.where)
+    if request.method == "POST":
+        try:
+            frozen = freezing.freeze(
+                here.rt.engine, here.account.id, line.id, by=here.operator.name, now=here.now
+            )
+        except (Invalid, Refused) as refused:
+            return _refused(line, refused)
+        after = {"people": frozen.size}
+        with db.writing(here.rt.engine) as session:
+            here.audit(session, "segment.freeze", f"segment:{line.id}", after=after)
+        count = f"{frozen.size:,}"
+        text = _("已冻结人群「%(name)s」：%(count)s 人", name=line.name, count=count)
+        return done(text, "segment", segment_id=line.id)
+    return confirm(
+        _("冻结人群「%(name)s」", name=line.name),
+        [
+            _(
+                "现在有 %(count)s 人，名单固定为这些人；之后符合条件的人不会加入。",
+                count=_counted(size),
+            ),
+            _("取消关注的人收不到；已删除个人信息的人移出名单。"),
+            _("可以随时解除冻结，人数重新随条件变化。"),
+            *in_words(users),
+        ],
+        action=url_for(".segment_freeze", segment_id=line.id),
+        button=_("冻结"),
+        back=url_for(".segment", segment_id=line.id),
+    )
+
+
+@page("/segments/<int:segment_id>/unfreeze", "segments.write", methods=("GET", "POST"))
+def segment_unfreeze(here: Here, segment_id: int) -> Response | str:
+    """Give the list up: its people follow the conditions again."""
+    with db.reading(here.rt.engine) as session:
+        line = known(session, here, segment_id)
+        users = catalogue.uses(session, here.account.id).get(line.name, NOBODY)
+        look = Look(session, here.account.id, here.now)
+        listed, live = catalogue.size(look, line.where), catalogue.size(look, line.definition)
+    if request.method == "POST":
+        try:
+            was = freezing.unfreeze(here.rt.engine, here.account.id, line.id)
+        except Refused as refused:
+            return _refused(line, refused)
+        before = {"people": was.size, "frozen_at": was.at.isoformat()}
+        with db.writing(here.rt.engine) as session:
+            here.audit(session, "segment.unfreeze", f"segment:{line.id}", before=before)
+        text = _("已解除冻结，人群「%(name)s」随条件变化", name=line.name)
+        return done(text, "segment", segment_id=line.id)
+    return confirm(
+        _("解除冻结「%(name)s」", name=line.name),
+        [
+            _(
+                "名单（%(listed)s 人）会删除，不能恢复；现在符合条件的有 %(live)s 人。",
+                listed=_counted(listed),
+                live=_counted(live),
+            ),
+            *in_words(users),
+        ],
+        action=url_for(".segment_unfreeze", segment_id=line.id),
+        button=_("解除冻结"),
+        back=url_for(".segment", segment_id=line.id),
+    )
+
+
 def portrait_fragment(here: Here, where: Mapping[str, Any]) -> str:
     """The portrait of any tree, drawn. Also the wizard's."""
     with db.reading(here.rt.engine) as session:
@@ -99,6 +173,15 @@ def scene_names(session: Session, account_id: int, keys: Sequence[str]) -> dict[
         )
     )
     return {row.key: row.name for row in rows}
+
+
+def _refused(line: Line, problem: Invalid | Refused) -> Response:
+    flash(told(str(problem)), "danger")
+    return go(url_for(".segment", segment_id=line.id))
+
+
+def _counted(people: int | None) -> str:
+    return "—" if people is None else f"{people:,}"
 
 
 def _size(look: Look, line: Line) -> tuple[int | None, int, str]:

@@ -124,7 +124,7 @@ def segment_restore(here: Here, segment_id: int) -> Answer:
     """Take a segment back into use."""
     with db.writing(here.rt.engine) as session:
         line = known(session, here, segment_id, archived=True)
-        segments.save(session, here.account.id, line.name, line.where, here.now)
+        segments.save(session, here.account.id, line.name, line.definition, here.now)
         here.audit(session, "segment.restore", f"segment:{line.id}", after=_audited(line))
     return done(_("已恢复人群「%(name)s」", name=line.name), "segments_list")
 
@@ -141,13 +141,16 @@ def in_words(users: Uses) -> list[str]:
     """Who uses a segment, a line a kind."""
     lines = []
     if users.segments:
-        lines.append(_("人群：%(names)s", names="、".join(users.segments)))
+        lines.append(_("人群：%(names)s", names=_("、").join(users.segments)))
     if users.campaigns:
-        lines.append(_("营销活动：%(names)s", names="、".join(users.campaigns)))
+        lines.append(_("营销活动：%(names)s", names=_("、").join(users.campaigns)))
     if users.plans:
         unnamed = _("未命名方案")
         lines.append(
-            _("编写中的方案：%(names)s", names="、".join(name or unnamed for name in users.plans))
+            _(
+                "编写中的方案：%(names)s",
+                names=_("、").join(name or unnamed for name in users.plans),
+            )
         )
     return lines
 
@@ -169,17 +172,19 @@ def spark(days: Sequence[tuple[Any, int]], width: int = 96, height: int = 24) ->
 def _filters() -> list[Filter]:
     return [
         Filter("used", _("用途"), [("yes", _("在用")), ("no", _("没有用到"))]),
+        Filter("kind", _("动态或静态"), [("live", _("随条件变化")), ("frozen", _("已冻结"))]),
         Filter("state", _("使用中"), [("archived", _("已归档"))]),
     ]
 
 
 def _matching(every: Sequence[Line], used: Any, wanted: Asked) -> list[Line]:
-    q, use = wanted.q.casefold(), wanted.has("used")
+    q, use, kind = wanted.q.casefold(), wanted.has("used"), wanted.has("kind")
     return [
         line
         for line in every
         if (q in line.name.casefold() or q in line.sentence.casefold())
         and (not use or bool(used.get(line.name)) == (use == "yes"))
+        and (not kind or (line.frozen is not None) == (kind == "frozen"))
     ]
 
 
@@ -190,14 +195,22 @@ def _sorted(found: list[Line], wanted: Asked) -> list[Line]:
 
 
 def _as_csv(here: Here, found: Sequence[Line], sizes: Any, used: Any) -> Response:
-    header = [_("人群"), _("人数"), _("条件"), _("用在哪里"), _("新建时间")]
+    header = [
+        _("人群"),
+        _("人数"),
+        _("条件"),
+        _("用在哪里"),
+        _("新建时间"),
+        _("冻结时间"),
+    ]
     rows = (
         (
             line.name,
             sizes.get(line.id),
             line.sentence,
-            "；".join(in_words(used.get(line.name, NOBODY))),
+            _("；").join(in_words(used.get(line.name, NOBODY))),
             line.created_at,
+            line.frozen.at if line.frozen else None,
         )
         for line in found
     )
@@ -205,4 +218,4 @@ def _as_csv(here: Here, found: Sequence[Line], sizes: Any, used: Any) -> Respons
 
 
 def _audited(line: Line) -> dict[str, Any]:
-    return {"name": line.name, "where": line.where}
+    return {"name": line.name, "where": line.definition}

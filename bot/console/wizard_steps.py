@@ -152,7 +152,7 @@ def _crowd_context(here: Here, given: Json) -> Json:
     sentences = {}
     for one in listed:
         try:
-            sentences[one.name] = segments.sentence(one.where)
+            sentences[one.name] = one.sentence
         except Invalid:
             sentences[one.name] = ""
     return {
@@ -451,7 +451,7 @@ def segment_sentences(
     found = {}
     for _group, name in estimates.group_segments(document):
         try:
-            found[name] = segments.sentence(segments.get(session, account_id, name).where)
+            found[name] = segments.get(session, account_id, name).sentence
         except (Refused, Invalid):
             found[name] = ""
     return found

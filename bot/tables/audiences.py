@@ -17,6 +17,36 @@ segments = sa.Table(
     sa.UniqueConstraint("account_id", "name"),
 )
 
+# a segment frozen into a list (冻结): whoever was in it at a moment. One list a segment is in force; one that is not was
+# never finished, or is being taken away.
+frozen_lists = sa.Table(
+    "frozen_lists",
+    metadata,
+    row_id(),
+    account_id(),
+    sa.Column("segment_id", sa.ForeignKey("segments.id"), nullable=False),
+    sa.Column("frozen_at", UtcDateTime, nullable=False),
+    sa.Column("frozen_by", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),  # at that moment; stays when somebody is erased
+    sa.Column("in_force", sa.Boolean, nullable=False),
+    sa.Index(
+        "ix_frozen_lists_in_force",
+        "segment_id",
+        unique=True,
+        sqlite_where=sa.text("in_force"),
+        postgresql_where=sa.text("in_force"),
+    ),
+)
+
+frozen_people = sa.Table(
+    "frozen_people",
+    metadata,
+    sa.Column("list_id", sa.ForeignKey("frozen_lists.id"), primary_key=True),
+    sa.Column("follower_id", sa.ForeignKey("followers.id"), primary_key=True),
+    account_id(),
+    sa.Index("ix_frozen_people_follower", "follower_id"),
+)
+
 # how large a segment was at the end of a day of Shanghai
 segment_sizes = sa.Table(
     "segment_sizes",

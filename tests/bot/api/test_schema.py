@@ -147,6 +147,8 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
     ("scene_archive", {"key": "shop"}, None),
     ("segment_create", {}, {"name": "所有", "where": {"all": []}}),
     ("segment_update", {"segment_id": 2}, {"name": "全部", "where": {"all": []}}),
+    ("segment_freeze", {"segment_id": 2}, None),
+    ("segment_unfreeze", {"segment_id": 2}, None),
     ("segment_archive", {"segment_id": 2}, None),
     ("segments_count", {}, {"where": {"tag": {"has": "微博来源"}}}),
     ("tag_create", {}, {"name": "新", "family": "价值"}),

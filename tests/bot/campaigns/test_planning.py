@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot import db
-from bot.audiences import segments
+from bot.audiences import freezing, segments
 from bot.campaigns import candidates, definitions, external_sends, ledger, planning
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, external_mass_sends
@@ -126,6 +126,28 @@ def test_only_the_segment_is_planned(play: Play) -> None:
 
     play.write(tagged)
     assert play.sums(play.planned(segment="微博")) == {"planned": 3}
+
+
+def test_a_campaign_of_a_frozen_segment_goes_to_its_list(play: Play) -> None:
+    def tagged(session: db.Session) -> tuple[int, int]:
+        tag = factories.make_tag(session, play.account_id, "微博来源")
+        for person in play.people[:3]:
+            factories.give_tag(session, play.account_id, person, tag, now=play.now)
+        where = {"tag": {"has": "微博来源"}}
+        return tag, segments.save(session, play.account_id, "微博", where, play.now)
+
+    tag, segment_id = play.write(tagged)
+    freezing.freeze(play.engine, play.account_id, segment_id, by="Ann", now=play.now)
+    play.write(
+        lambda session: factories.give_tag(
+            session, play.account_id, play.people[3], tag, now=play.now
+        )
+    )
+    frozen = play.planned(name="冻结", segment="微博")
+    query = sa.select(deliveries.c.follower_id).where(deliveries.c.run_id == frozen)
+    assert {row.follower_id for row in play.read(query)} == set(play.people[:3])
+    freezing.unfreeze(play.engine, play.account_id, segment_id)
+    assert play.sums(play.planned(name="解冻", segment="微博")) == {"planned": 4}
 
 
 def test_who_follows_after_planning_began_is_not_in_the_audience(

@@ -17,6 +17,7 @@ from bot.audiences import catalogue, segments
 from bot.console import segment_forms
 from bot.runtime import Runtime
 from bot.scheduler import tick
+from bot.tables.followers import tags
 from bot.tables.operators import audit
 from tests import factories
 from tests.bot.audiences.test_filters import TREES
@@ -153,6 +154,54 @@ def test_what_is_used_is_not_put_away(
     assert stored(engine, account)["外"] == {"in_segment": {"name": "里"}}
 
 
+def test_a_segment_is_frozen_and_unfrozen(
+    browser: FlaskClient,
+    town: list[int],
+    engine: sa.Engine,
+    account: Account,
+    now: datetime,
+) -> None:
+    with db.writing(engine) as session:
+        one = segments.save(session, account.id, "微博", {"tag": {"has": "微博来源"}}, now)
+        segments.save(session, account.id, "全部", {"all": []}, now)
+    path = f"{LIST}/{one}"
+    asked = pages.text(browser.get(f"{path}/freeze"))
+    assert "现在有 4 人，名单固定为这些人" in asked
+    answer = pages.post(browser, f"{path}/freeze")
+    assert answer.status_code == 303
+    with db.writing(engine) as session:
+        tag_id = session.execute(sa.select(tags.c.id).where(tags.c.name == "微博来源")).scalar_one()
+        factories.give_tag(session, account.id, town[5], tag_id, now=now)
+        frozen = segments.get(session, account.id, "微博").frozen
+    assert frozen is not None and frozen.size == 4
+    page = pages.text(browser.get(path))
+    assert "4 人" in page and "由 Ann 冻结，当时 4 人" in page.replace(frozen.by, "Ann")
+    assert "解除冻结" in page
+    assert "在解除冻结后才起作用" in pages.text(browser.get(f"{path}/edit"))
+    assert "全部" not in _named(browser, "?kind=frozen") and "微博" in _named(
+        browser, "?kind=frozen"
+    )
+    assert "微博" not in _named(browser, "?kind=live")
+    # asked again, it is refused in words
+    assert "已经冻结了" in pages.text(browser.get(pages.post(browser, f"{path}/freeze").location))
+    asked = pages.text(browser.get(f"{path}/unfreeze"))
+    assert "名单（4 人）会删除，不能恢复；现在符合条件的有 5 人" in asked
+    assert pages.post(browser, f"{path}/unfreeze").status_code == 303
+    answer = pages.post(browser, f"{path}/unfreeze")
+    assert "没有冻结" in pages.text(browser.get(answer.location))
+    page = pages.text(browser.get(path))
+    assert "5 人" in page and "已冻结" not in page
+    with db.reading(engine) as session:
+        actions = set(session.execute(sa.select(audit.c.action)).scalars())
+    assert {"segment.freeze", "segment.unfreeze"} <= actions
+
+
+def _named(browser: FlaskClient, query: str) -> list[str]:
+    """The names a CSV of the list begins its lines with."""
+    text = browser.get(f"{LIST}{query}&format=csv").get_data(as_text=True)
+    return [line.partition(",")[0] for line in text.splitlines()[1:]]
+
+
 def test_the_list_knows_sizes_history_and_users(
     browser: FlaskClient,
     rt: Runtime,
@@ -189,7 +238,7 @@ def test_pages_of_another_account_are_not_there(
         other = factories.make_account(session, "other", now=now)
         theirs = segments.save(session, other, "别人的", {"all": []}, now)
     client = as_role("admin")
-    for page in ("", "/edit", "/portrait", "/overlap", "/size", "/archive"):
+    for page in ("", "/edit", "/portrait", "/overlap", "/size", "/archive", "/freeze", "/unfreeze"):
         assert client.get(f"{LIST}/{theirs}{page}").status_code == 404
     assert as_role("agent").get(LIST).status_code == 403
     assert as_role("viewer").get(f"{LIST}/new").status_code == 403
