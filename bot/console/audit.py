@@ -116,5 +116,5 @@ def _line(row: Any) -> dict[str, Any]:
 def _short(value: Any) -> str:
     if value is None:
         return ""
-    text = "、".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = _("、").join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -111,7 +111,7 @@ def campaigns_many(here: Here, action: str) -> Answer | str:
                 _apply(session, here, action, campaign)
                 changed += 1
             except Refused as refusal:
-                problem = problem or f"{campaign.name}：{told(str(refusal))}"
+                problem = problem or f"{campaign.name}{_('：')}{told(str(refusal))}"
     text = (
         _("已停止 %(count)s 个活动", count=changed)
         if action == "stop"
@@ -189,7 +189,7 @@ def _chosen(session: Session, here: Here, ids: Sequence[str]) -> list[Campaign]:
 
 
 def _ask(action: str, chosen: Sequence[Campaign]) -> str:
-    names = "、".join(campaign.name for campaign in chosen[:5])
+    names = _("、").join(campaign.name for campaign in chosen[:5])
     more = _(" 等") if len(chosen) > 5 else ""
     title, button, what = (
         (

@@ -97,7 +97,7 @@ def _less(name: str) -> Any:
 def _of(people: int | None, rate: float | None, digits: int = 1) -> str:
     if people is None:
         return _("无法测量")
-    share = "" if rate is None else f"（{rate * 100:.{digits}f}%）"
+    share = "" if rate is None else _("（%(said)s）", said=f"{rate * 100:.{digits}f}%")
     return f"{people:,}{share}"
 
 
@@ -121,7 +121,7 @@ def _slots(side: Side) -> str:
 
 
 def _tags(side: Side) -> str:
-    return "、".join(f"{name} {people:,}" for name, people in side.tags) or _("没有")
+    return _("、").join(f"{name} {people:,}" for name, people in side.tags) or _("没有")
 
 
 def _evaluated(side: Side) -> str:
@@ -133,7 +133,7 @@ def _evaluated(side: Side) -> str:
         told.append(word + (_("，%(name)s 胜出", name=side.decided) if side.decided else ""))
     if side.weakest is not None:
         told.append(_("最弱的一步：%(step)s", step=step_name(side.weakest.name)))
-    return "；".join(told) or _("不能：没有对照组，只有一种内容")
+    return _("；").join(told) or _("不能：没有对照组，只有一种内容")
 
 
 def _name(side: Side | None) -> str:

@@ -58,7 +58,7 @@ def no_way(channels: Sequence[str]) -> str:
         MASS: _("本月群发名额用完或留给其他活动"),
         "template": _("没有模板消息可发"),
     }
-    return "、".join(str(told.get(name, channel_label(name))) for name in channels)
+    return _("、").join(str(told.get(name, channel_label(name))) for name in channels)
 
 
 def why(one: Recipient, campaign: Campaign, run: RunPicture) -> str:
@@ -71,7 +71,7 @@ def why(one: Recipient, campaign: Campaign, run: RunPicture) -> str:
     if one.status in ("failed", "unknown"):
         said = REFUSALS.get(one.errcode or 0)
         told = str(said) if said else _("平台没有收下")
-        code = f"（{one.errcode}）" if one.errcode else ""
+        code = _("（%(said)s）", said=one.errcode) if one.errcode else ""
         return _("%(channel)s：%(said)s%(code)s", channel=name, said=told, code=code)
     if one.channel == MASS and one.batch != "finished":
         return _("%(channel)s，平台还没有回报结果", channel=name)
@@ -86,7 +86,7 @@ def _why_not(one: Recipient, campaign: Campaign, run: RunPicture) -> str:
             "subscription": _("没有订阅授权"),
             MASS: _("本月剩余名额 %(left)s", left=one.slots_left if one.slots_left else 0),
         }
-        return "；".join(str(told.get(name, channel_label(name))) for name in channels)
+        return _("；").join(str(told.get(name, channel_label(name))) for name in channels)
     return str(REASON.get(one.reason or "", one.reason))
 
 

@@ -7,6 +7,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as Answer
 
 from bot import db, erasure, follower_edits, followers, person, tag_families, timeline
+from bot.campaigns import opt_outs
 from bot.console import follower_words
 from bot.console.access import Here, confirm, done, go, missing, page
 from bot.console.followers import CHOICES, scene_names, tag_one_by_one
@@ -108,7 +109,7 @@ def follower_marketing(here: Here, follower_id: int) -> Answer | str:
     with db.writing(here.rt.engine) as session:
         _alive(session, here, follower_id)
         if wanted:
-            followers.opt_out(session, follower_id, here.now)
+            opt_outs.opt_out(session, here.account.id, follower_id, here.now)
         else:
             followers.opt_in(session, follower_id)
         action = "follower.opt_out" if wanted else "follower.opt_in"

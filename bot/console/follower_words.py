@@ -167,7 +167,7 @@ def _message(one: Entry, _scenes: Mapping[str, str]) -> Told:
     by = f" · {data['by']}" if data.get("by") else ""
     status = str(OUTBOX.get(data["status"], data["status"]))
     if data["error"] and data["status"] != "sent":
-        status = f"{status}：{told(data['error'])}"
+        status = f"{status}{_('：')}{told(data['error'])}"
     return Told(
         one.at,
         f"message-{one.id}",
@@ -187,7 +187,7 @@ def _delivery(one: Entry, _scenes: Mapping[str, str]) -> Told:
     channel = str(CHANNEL.get(data["channel"], data["channel"] or ""))
     slot = _("占用 1 个名额") if data["slot"] else ""
     told_by = [
-        f"{status}：{reason}" if reason else str(status),
+        f"{status}{_('：')}{reason}" if reason else str(status),
         channel,
         slot,
         f"errcode {data['errcode']}" if data["errcode"] else "",
@@ -238,9 +238,11 @@ def _differences(before: Any, after: Any) -> str:
         old, new = before.get(name), after.get(name)
         label = {"remark": _("备注"), "tag": _("标签")}.get(name, name)
         parts.append(
-            f"{label}：{_shown(old)} → {_shown(new)}" if old else f"{label}：{_shown(new)}"
+            f"{label}{_('：')}{_shown(old)} → {_shown(new)}"
+            if old
+            else f"{label}{_('：')}{_shown(new)}"
         )
-    return "；".join(parts)
+    return _("；").join(parts)
 
 
 def _shown(value: Any) -> str:

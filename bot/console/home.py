@@ -126,7 +126,7 @@ def _notes(here: Here, session: Session) -> Iterator[Note]:
     refused = sorted(name for name, granted in account.rights.items() if granted is False)
     if refused:
         text = _(
-            "平台没有给接口权限 (48001)：%(names)s。开通后再检查一次。", names="、".join(refused)
+            "平台没有给接口权限 (48001)：%(names)s。开通后再检查一次。", names=_("、").join(refused)
         )
         yield Note("bad", text, url_for(".account_live") if settings else "", _("实际检查"))
     for name, check in health.checked(rt).items():
@@ -136,7 +136,7 @@ def _notes(here: Here, session: Session) -> Iterator[Note]:
         if name != "rulebooks":
             yield Note("bad", str(words.HEALTH[name]))
         elif broken:
-            yield Note("bad", f"{words.HEALTH[name]}：{broken}")
+            yield Note("bad", f"{words.HEALTH[name]}{_('：')}{broken}")
 
 
 def _jobs_page(here: Here) -> str:

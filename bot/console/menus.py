@@ -236,7 +236,7 @@ def changes(published: Mapping[str, Any], found: State) -> list[tuple[str, list[
         listed.append((title, old.get(tag, []), new.get(tag, [])))
     told_ = [(title, _compare(before, after)) for title, before, after in listed if before != after]
     if list(old) != list(new) and set(old) == set(new):
-        rows = [("-", "、".join(old)), ("+", "、".join(new))]
+        rows = [("-", _("、").join(old)), ("+", _("、").join(new))]
         told_.append((_("个性化菜单的先后"), rows))
     return told_
 

@@ -80,7 +80,7 @@ def outgoing_settings(here: Here) -> str:
     given = {"together": 1}
     if found is not None:
         given = {"url": found.url, "together": found.together, "open_id": found.open_id}  # type: ignore[dict-item]
-        given["fields"] = "、".join(found.fields)  # type: ignore[assignment]
+        given["fields"] = _("、").join(found.fields)  # type: ignore[assignment]
     return _outgoing(found is not None, given, {})
 
 
@@ -160,5 +160,5 @@ def _row(one: templates.Template, total: consents.Total | None) -> dict[str, Any
 
 def _cell(row: dict[str, Any], name: str) -> Any:
     if name == "places":
-        return "、".join(f"{label}（{key}）" for key, label in row["places"])
+        return [f"{label or key} {key}" for key, label in row["places"]]
     return KINDS[row["kind"]] if name == "kind" else row[name]

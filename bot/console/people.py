@@ -245,7 +245,7 @@ def _line(session: db.Session, one: Operator, names: dict[int, str]) -> dict[str
     seen = _("全部公众号")
     if not scopes.sees_all(one):
         listed = scopes.of(session, one.id).accounts
-        seen = "、".join(names[key] for key in listed if key in names) or _("没有")
+        seen = _("、").join(names[key] for key in listed if key in names) or _("没有")
     return {
         "id": one.id,
         "name": one.name,
@@ -322,7 +322,7 @@ def _form(
         every=every,
         roles=_roles(),
         may={
-            key: "、".join(RIGHTS[right][lang] for right in RIGHTS if right in role.rights)
+            key: _("、").join(RIGHTS[right][lang] for right in RIGHTS if right in role.rights)
             for key, role in ROLES.items()
         },
         active="operators_list",

@@ -29,6 +29,7 @@ from bot.campaigns.outcome import Outcome
 from bot.campaigns.plans import Plan
 from bot.console import wizard_forms, wizard_steps
 from bot.console.access import Here, confirm, done, missing, page
+from bot.console.channel_words import channel_label
 from bot.console.lists import (
     PAGE_SIZE,
     Asked,
@@ -57,6 +58,19 @@ COLUMNS = (
     Column("changed", _l("最近修改"), sort=True),
     Column("created_by", _l("谁建的"), shown=False),
 )
+# the table's columns on the page; its file names them as they are read in again
+TABLE = {
+    "name": _l("名称"),
+    "segment": _l("人群"),
+    "size": _l("人数"),
+    "product": _l("产品"),
+    "content": _l("内容"),
+    "channels": _l("渠道"),
+    "at": _l("时间"),
+    "stage": _l("生命周期阶段"),
+    "goal": _l("目标"),
+    "owner": _l("负责人"),
+}
 STATES = {
     "writing": _l("编写中"),
     "submitted": _l("已提交"),
@@ -121,7 +135,19 @@ def plans_table(here: Here) -> str | Response:
         header = [label for _key, label in plan_table.COLUMNS]
         cells = [[row[key] for key, _label in plan_table.COLUMNS] for _plan, row in rows]
         return xlsx_file(f"{here.account.slug}-{_('计划表')}", header, cells)
-    return render_template("plans/table.html", rows=rows, columns=plan_table.COLUMNS)
+    labels = [(key, TABLE[key]) for key, _label in plan_table.COLUMNS]
+    shown = [(plan, row | _in_words(plan.document)) for plan, row in rows]
+    return render_template("plans/table.html", rows=shown, columns=labels)
+
+
+def _in_words(document: Json) -> dict[str, str]:
+    """Whom a plan is for, and by which channels, as the page says it."""
+    names = [name for _group, name in estimates.group_segments(document) if name]
+    channels = document.get("channels") or ()
+    return {
+        "segment": _("、").join(names),
+        "channels": plan_table.ARROW.join(channel_label(name) for name in channels),
+    }
 
 
 @page("/plans/import", "campaigns.write", methods=("GET", "POST"))

@@ -140,7 +140,7 @@ def _cells(one: Quota) -> dict[str, str]:
         "share": f"{one.share:.0%}" if one.limit is not None else "",
         "runs_out": _forecast(one),
         "state": _why(one),
-        "calls": "、".join(f"{PRIORITIES[name]} {n:,}" for name, n in one.calls.items() if n),
+        "calls": _("、").join(f"{PRIORITIES[name]} {n:,}" for name, n in one.calls.items() if n),
         "refused": f"{one.refused:,}",
         "owed": f"{one.owed:,}",
     }
@@ -164,7 +164,7 @@ def _why(one: Quota) -> str:
             return str(_("平台说今日次数已用完，%(until)s 前不再调用", until=until))
         return str(_("平台说调用太频繁，%(until)s 前不再调用", until=until))
     if one.held_back:
-        held = "、".join(str(PRIORITIES[name]) for name in one.held_back)
+        held = _("、").join(str(PRIORITIES[name]) for name in one.held_back)
         return str(
             _("%(held)s暂缓：剩下的 %(kept)s 次留给回复", held=held, kept=f"{one.left or 0:,}")
         )

@@ -166,9 +166,9 @@ def _changed(here: Here, kept: Sequence[rule_trials.Stored]) -> Iterator[list[st
             continue
         push = one.change["push"]
         line = [here.open_id(one.open_id), _moment(push["at"]), _said(push) if reads else ""]
-        line.append("、".join(str(CHANGES[kind]) for kind in one.change["kinds"]))
+        line.append([str(CHANGES[kind]) for kind in one.change["kinds"]])
         for side in (one.change["before"], one.change["after"]):
-            line.append("、".join(side["rules"]))
+            line.append(side["rules"])
             line.append(" / ".join(words.replied(content) for content in side["answers"]))
         yield line
 
@@ -208,7 +208,7 @@ def example(facts: Facts) -> tuple[str, list[str]]:
     """The push that shows a finding: what is said or done, and under which circumstances."""
     told_ = facts.text or words.KIND.get(facts.kind, facts.kind)
     if not facts.text and (facts.key or facts.scene):
-        told_ = f"{told_}：{facts.key or facts.scene}"
+        told_ = f"{told_}{_('：')}{facts.key or facts.scene}"
     around = [f"{local(facts.at):%Y-%m-%d %H:%M}"]
     around += [_("有标签「%(tag)s」", tag=tag) for tag in sorted(facts.tags)]
     around += [f"{name} = {value}" for name, value in facts.fields.items()]
@@ -271,7 +271,7 @@ def _by_rule(summary: Mapping[str, Any]) -> list[tuple[str, int, int]]:
 
 def _said(push: Mapping[str, Any]) -> str:
     kind = words.KIND.get(push.get("kind", ""), push.get("kind", ""))
-    return str(push.get("text") or push.get("key") or push.get("scene") or f"［{kind}］")
+    return str(push.get("text") or push.get("key") or push.get("scene") or words.boxed(kind))
 
 
 def _moment(text: str) -> str:

@@ -119,7 +119,7 @@ def _errors(problem: Invalid) -> dict[str, str]:
     if not problem.field.startswith("form."):
         return dict(beside(problem))
     where = rule_words.place(problem.field.removeprefix("form."))
-    return {"form": f"{where}：{told(problem.message)}"}
+    return {"form": f"{where}{_('：')}{told(problem.message)}"}
 
 
 def _steps(outcome: Outcome, rulebook: Rulebook) -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ def _said(situation: Situation) -> str:
     if situation.kind == "text":
         return situation.text
     label = words.KIND.get(situation.kind, situation.kind)
-    return f"［{label}］{situation.scene or situation.key}"
+    return f"{words.boxed(label)}{situation.scene or situation.key}"
 
 
 def _kinds() -> list[tuple[str, Any]]:

@@ -71,11 +71,11 @@ def short(value: Any) -> str:
             return _cut(words.replied(value) if kind == "text" else _material(kind, value[kind]))
         said = [_unit(name, one) or short(one) for name, one in value.items()]
         between = _BETWEEN.get(tuple(value))
-        return between.join(said) if between else "、".join(filter(None, said))
+        return between.join(said) if between else _("、").join(filter(None, said))
     if isinstance(value, list | tuple):
         listed = [short(one) for one in value[:SHOWN]]
         more = len(value) - SHOWN
-        return "、".join(listed) + (_(" 等 %(count)s 个", count=len(value)) if more > 0 else "")
+        return _("、").join(listed) + (_(" 等 %(count)s 个", count=len(value)) if more > 0 else "")
     if isinstance(value, bool):
         return str(_("是") if value else _("否"))
     if isinstance(value, float):
@@ -119,7 +119,9 @@ def place(path: str) -> str:
 def reason(step: Step, winner: str, rule: Rule) -> str:
     """Why a rule answered or did not, in a sentence. ``winner`` is the rule that ended the walk."""
     if step["outcome"] == MATCHED:
-        met = "、".join(member_label(CONDITIONS, name) for name in step["why"].split(", ") if name)
+        met = _("、").join(
+            member_label(CONDITIONS, name) for name in step["why"].split(", ") if name
+        )
         if step.get("reached", True):
             return str(_("命中：%(met)s", met=met) if met else _("命中：没有条件"))
         return str(_("条件都符合，但排在前面的「%(rule)s」已经回复", rule=winner))
@@ -153,7 +155,7 @@ def _param(folder: str, member: str, name: str) -> str:
 def _material(kind: str, value: Any) -> str:
     inner = value if isinstance(value, Mapping) else {}
     said = inner.get("title") or inner.get("file") or inner.get("media_id") or ""
-    return f"［{words.REPLY.get(kind, kind)}］{said}"
+    return f"{words.boxed(words.REPLY.get(kind, kind))}{said}"
 
 
 def _cut(text: str) -> str:

@@ -57,7 +57,7 @@ def rulebook_published(here: Here) -> Any:
     except Refused as problem:
         return _publish_page(here, {"": told(str(problem))}, 409)
     except Invalid as problem:
-        return _publish_page(here, {"": f"{problem.field}：{told(problem.message)}"}, 422)
+        return _publish_page(here, {"": f"{problem.field}{_('：')}{told(problem.message)}"}, 422)
     return done(_("已发布第 %(number)s 版，下一条推送起生效", number=number), ".rules_list")
 
 
@@ -70,7 +70,7 @@ def rulebook_findings(here: Here) -> str:
     try:
         _book, found = checked(body, known, here.now)
     except Invalid as problem:
-        place = f"{problem.field}：{told(problem.message)}"
+        place = f"{problem.field}{_('：')}{told(problem.message)}"
         return render_template("rules/_findings.html", counts=None, problem=place)
     counts = {kind: sum(1 for one in found if one.kind == kind) for kind in overlap.KINDS}
     return render_template("rules/_findings.html", counts=counts, problem="")

@@ -224,7 +224,7 @@ def _ask_delete(here: Here, chosen: Sequence[Draft]) -> str:
 
 
 def _named(chosen: Sequence[Draft]) -> str:
-    names = "、".join(draft.name for draft in chosen[:5])
+    names = _("、").join(draft.name for draft in chosen[:5])
     return names if len(chosen) <= 5 else _("%(names)s 等", names=names)
 
 
@@ -319,8 +319,12 @@ def _csv(lines: Sequence[Line]) -> Iterator[list[Any]]:
         yield [
             line.place,
             draft.name,
-            "；".join(f"{label}：{text}" for label, text in rule_words.conditions(draft.body)),
-            "；".join(f"{label}：{text}" for label, text in rule_words.actions(draft.body)),
+            _("；").join(
+                f"{label}{_('：')}{text}" for label, text in rule_words.conditions(draft.body)
+            ),
+            _("；").join(
+                f"{label}{_('：')}{text}" for label, text in rule_words.actions(draft.body)
+            ),
             draft.group,
             _("启用") if draft.enabled else _("停用"),
             line.hits.week,

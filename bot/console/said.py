@@ -48,7 +48,7 @@ def in_line(kind: str, fields: Mapping[str, Any]) -> str:
     text = words.said(kind, fields)
     if kind == "text":
         return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return f"［{words.KIND.get(kind, kind)}］{text[:LONGEST]}" if kind else _("已删除")
+    return f"{words.boxed(words.KIND.get(kind, kind))}{text[:LONGEST]}" if kind else _("已删除")
 
 
 def remaining(ends_at: datetime | None, now: datetime) -> str:

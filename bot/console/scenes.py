@@ -347,7 +347,7 @@ def _ask_archive(here: Here, keys: Sequence[str]) -> str:
             keys=[scene.key for scene in found],
         )
     scans = sum(one.scans for one in counted.values())
-    names = "、".join(scene.name for scene in found[:5])
+    names = _("、").join(scene.name for scene in found[:5])
     more = _(" 等") if len(found) > 5 else ""
     return confirm(
         _("归档 %(count)s 个二维码", count=len(found)),

@@ -175,7 +175,7 @@ def _too_large(_problem: RequestEntityTooLarge) -> Response:
 
 @blueprint.errorhandler(Invalid)
 def _invalid(problem: Invalid) -> Response:
-    place = f"{problem.field}：" if problem.field else ""
+    place = f"{problem.field}{_('：')}" if problem.field else ""
     return _problem_page(_("填写有误"), f"{place}{_told(problem.message)}", 422)
 
 

@@ -95,7 +95,7 @@ def unmatched_ignore(here: Here) -> Response:
         )
         if kept:
             here.audit(session, "unmatched.ignore", "、".join(kept), after={"words": kept})
-    return done(_("以后不再列出：%(words)s", words="、".join(kept)), "unmatched")
+    return done(_("以后不再列出：%(words)s", words=_("、").join(kept)), "unmatched")
 
 
 @page("/unmatched/notice", "rules.write", methods=("POST",))
@@ -117,9 +117,9 @@ def _holds(one: Cluster, q: str, reads: bool) -> bool:
 def _lines(rows: list[Cluster], reads: bool) -> Iterator[list[Any]]:
     for one in rows:
         yield [
-            "、".join(one.topics),
+            one.topics,
             one.messages,
             one.people,
             *([" | ".join(one.examples)] if reads else []),
-            "、".join(one.words),
+            one.words,
         ]

@@ -43,4 +43,4 @@ def _step(step: dict[str, Any]) -> str:
 
 def _conditions(step: dict[str, Any]) -> str:
     names = [words.condition(name) for name in step["why"].split(", ") if name]
-    return "、".join(names) or str(_("没有条件"))
+    return _("、").join(names) or str(_("没有条件"))

@@ -135,7 +135,12 @@ def replied(reply: Mapping[str, Any] | None) -> str:
     if not reply:
         return ""
     kind, value = next(iter(reply.items()))
-    return str(value) if kind == "text" else f"［{REPLY.get(kind, kind)}］"
+    return str(value) if kind == "text" else boxed(REPLY.get(kind, kind))
+
+
+def boxed(kind: Any) -> str:
+    """What kind of thing stands there, where it cannot be shown itself."""
+    return str(_("［%(kind)s］", kind=kind))
 
 
 def moment(value: datetime) -> str:
