@@ -1,7 +1,7 @@
 """Behaviour enriches tags (S0-15): once a campaign's runs are over, who clicked, who did not, and who gave up.
 
 Clicked and not clicked are everybody the platform was asked to send it to, refused or not, so the two add up
-to the number sent. Giving up is for those it reached who did not do what the campaign is for after its last wave.
+to the number sent. Giving up is for those it reached who did not do what the campaign is for after their last wave.
 Done once for a run and its follow-ups together.
 """
 
@@ -56,19 +56,15 @@ def tag_due(engine: Engine, now: datetime) -> int:
 def paths(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
     """Where everybody a chain of runs reached stands: ``converted``, ``next_wave`` or ``given_up``, each in one.
 
-    Converted is who did what the waves are about. Whoever did not has the next wave before them while there
-    is one; after the last, or when somebody stopped it, nobody asks them again.
+    Converted is who did what the coming wave asks for, or the last one where none is to come. Whoever did not
+    has the next wave before them if the wave before it reached them. A wave that left somebody out, for a cap or
+    for want of a slot, was their last: nobody asks them again, nor anybody when the waves are over or stopped.
     """
     everybody = _reached(session, [run.id for run in runs])
-    converted = everybody & _moved(session, campaign, runs)
+    ahead, step = _ahead(session, campaign, runs)
+    converted = everybody & _moved(session, campaign, runs, step)
     left = everybody - converted
-    ahead: set[int] = set()
-    last = runs[-1]
-    if not rounds.is_over(session, runs):
-        more = rounds.follow_up(campaign, last.round + 1) is not None
-        still_planned = last.planned_at is None and last.parent_id is not None
-        ahead = left if more or still_planned else left & _planned(session, last.id)
-    return {"converted": converted, "next_wave": ahead, "given_up": left - ahead}
+    return {"converted": converted, "next_wave": left & ahead, "given_up": left - ahead}
 
 
 def _is_due(session: Session, campaign: Campaign, runs: Sequence[Any], now: datetime) -> bool:
@@ -103,7 +99,7 @@ def _tag(engine: Engine, campaign: Campaign, runs: Sequence[Any], now: datetime)
 def _given(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
     """Followers by the tag they get. One tag may stand for two results."""
     wanted: Mapping[str, Any] = campaign.after or {}
-    asked = _reached(session, [run.id for run in runs], ("sent", "failed", "unknown"))
+    asked = _with(session, [run.id for run in runs], ("sent", "failed", "unknown"))
     clicked = asked & _since(session, runs, outcome.clean_clicks(campaign))
     found: dict[str, set[int]] = {}
     for key, people in (
@@ -116,30 +112,43 @@ def _given(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[st
     return found
 
 
-def _reached(
-    session: Session, run_ids: Sequence[int], ended: Sequence[str] = ("sent",)
+def _ahead(
+    session: Session, campaign: Campaign, runs: Sequence[Any]
+) -> tuple[set[int], Mapping[str, Any] | None]:
+    """Whom another wave may still reach unless they convert, and what that wave says; else what the last one says."""
+    # one that an operator skipped reached nobody and left nobody out
+    run = [one for one in runs if one.reason != rounds.SKIPPED][-1]
+    final = (campaign.follow_ups or (None,))[-1]
+    if rounds.is_over(session, runs):
+        return set(), final
+    if run.planned_at is None and run.parent_id is not None:
+        undecided = _reached(session, [run.parent_id]) - _with(session, [run.id], ("skipped",))
+        return undecided, rounds.follow_up(campaign, run.round)
+    planned = _with(session, [run.id], ("planned",))
+    step = rounds.follow_up(campaign, runs[-1].round + 1)
+    if step is None:
+        return planned, final
+    return planned | _reached(session, [run.id]), step
+
+
+def _reached(session: Session, run_ids: Sequence[int]) -> set[int]:
+    return _with(session, run_ids, ("sent",))
+
+
+def _with(session: Session, run_ids: Sequence[int], statuses: Sequence[str]) -> set[int]:
+    rows = session.execute(
+        sa.select(deliveries.c.follower_id).where(
+            deliveries.c.run_id.in_(run_ids), deliveries.c.status.in_(statuses)
+        )
+    )
+    return set(rows.scalars())
+
+
+def _moved(
+    session: Session, campaign: Campaign, runs: Sequence[Any], step: Mapping[str, Any] | None
 ) -> set[int]:
-    rows = session.execute(
-        sa.select(deliveries.c.follower_id).where(
-            deliveries.c.run_id.in_(run_ids), deliveries.c.status.in_(ended)
-        )
-    )
-    return set(rows.scalars())
-
-
-def _planned(session: Session, run_id: int) -> set[int]:
-    rows = session.execute(
-        sa.select(deliveries.c.follower_id).where(
-            deliveries.c.run_id == run_id, deliveries.c.status == "planned"
-        )
-    )
-    return set(rows.scalars())
-
-
-def _moved(session: Session, campaign: Campaign, runs: Sequence[Any]) -> set[int]:
-    """Who did what the waves ask for: what the last follow-up is ``to``, else the campaign's goal."""
-    steps = campaign.follow_ups or ()
-    if steps and steps[-1].get("to", "not_clicked") == "not_clicked":
+    """Who did what a follow-up is ``to``; where there is none, the campaign's goal."""
+    if step is not None and step.get("to", "not_clicked") == "not_clicked":
         return _since(session, runs, outcome.clean_clicks(campaign))
     return _since(session, runs, outcome.reactions(campaign))
 

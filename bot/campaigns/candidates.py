@@ -1,7 +1,7 @@
 """The audience of a run, page by page, with all that deciding about each follower needs. Only reads.
 
 ``read_plan`` reads once what is the same for everybody; ``next_page`` reads the next few thousand followers.
-A follow-up (a run with a parent) takes its audience from whom the runs before it reached.
+A follow-up (a run with a parent) takes its audience from whom the run before it reached.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -217,14 +217,15 @@ def chain_of(session: Session, run: Any) -> list[Any]:
 def follow_up_audience(
     account_id: int, campaign: Campaign, chain: Sequence[Any], number: int
 ) -> sa.ColumnElement[bool]:
-    """Whom the runs of the chain reached and did not move, as a condition on followers.
+    """Whom the last run of the chain reached and the chain did not move, as a condition on followers.
 
+    Whom that run left out for a cap, for want of a slot or for any other reason is left out from then on.
     ``not_clicked``: no clean click on a link of the campaign since the first of them began; ``not_converted``:
     the goal was not reached since then, which for a goal of clicks is the same.
     """
     began = chain[0].created_at
     reached = sa.exists().where(
-        deliveries.c.run_id.in_([one.id for one in chain]),
+        deliveries.c.run_id == chain[-1].id,
         deliveries.c.follower_id == followers.c.id,
         deliveries.c.status == "sent",
     )

@@ -1,4 +1,7 @@
-"""Follow-up waves (多波触达): whom the run before did not move gets the next message, until nobody is left.
+"""Follow-up waves (多波触达): whom the run before reached and did not move gets the next message, until nobody is left.
+
+The audience of wave n + 1 is whom wave n was delivered to, less who converted, less who is capped. Whoever a wave
+left out (频控, no slot, no reply window …) comes to no later wave of the chain; one that was skipped left out nobody.
 
 A follow-up is a run of the same campaign: ``parent_id`` says which it follows, ``round`` is 2, 3 …. It is
 due ``after`` the one before, and so many seconds later as its round says, so that it never takes an ordinary
