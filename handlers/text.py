@@ -2,6 +2,7 @@
 
 from bot import events, followers
 from bot.accounts import OPT_IN_WORDS
+from bot.campaigns import opt_outs
 from bot.db import Session
 from bot.facts import facts_of
 from bot.inbox import Handled, Push
@@ -27,7 +28,7 @@ def handle(session: Session, push: Push) -> Facts | Handled:
     facts = facts_of(session, push, follower, text=text)
     said = fold(text)
     if said in {fold(word) for word in account.limits.opt_out}:
-        followers.opt_out(session, follower.id, now)
+        opt_outs.opt_out(session, account.id, follower.id, now)
         return Handled(facts, {"text": OPTED_OUT}, "opt_out")
     if follower.opted_out and said in {fold(word) for word in OPT_IN_WORDS}:
         followers.opt_in(session, follower.id)

@@ -17,6 +17,7 @@ from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.frame import OPEN_ID, Area, Asked, Call, Day, Id, Json, Page, Told, When
 from bot.api.problems import found
+from bot.campaigns import opt_outs
 from bot.db import Session
 from bot.errors import Invalid
 from bot.follower_search import Line, Wanted
@@ -187,7 +188,7 @@ def _one(call: Call, session: Session, follower_id: int) -> FollowerTold:
 
 def _opt(call: Call, session: Session, follower_id: int, *, out: bool) -> None:
     if out:
-        followers.opt_out(session, follower_id, call.now)
+        opt_outs.opt_out(session, call.account.id, follower_id, call.now)
     else:
         followers.opt_in(session, follower_id)
     action = "follower.opt_out" if out else "follower.opt_in"

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import consents, db, followers, logs, outbox
-from bot.campaigns import batch_results, rounds
+from bot.campaigns import batch_results, opt_outs, rounds
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import WeChatError
@@ -261,6 +261,8 @@ def _collect_personal(session: Session, now: datetime) -> int:
 
 def _came_to(row: Any) -> tuple[tuple[str, Any], ...]:
     """What a message that was not sent means for its delivery."""
+    if row.status == "cancelled" and row.error == opt_outs.OPTED_OUT:
+        return (("status", "skipped"), ("reason", opt_outs.OPTED_OUT))
     if row.status in ("expired", "cancelled"):
         return (("status", "skipped"), ("reason", row.status))
     if row.status == "unknown":
