@@ -360,17 +360,34 @@ def claim(
     words silently and needs none, its writers take turns. MATERIALIZED: PostgreSQL may run a plain
     subquery once a row, and each run skips what the last one locked, so that everything is taken.
     """
+    dialect = session.dialect.name
+    statement = claiming(
+        dialect, table, free, values, order_by=order_by, limit=limit, columns=columns
+    )
+    return session.execute(statement).all()
+
+
+def claiming(
+    dialect: str,
+    table: sa.Table,
+    free: sa.ColumnElement[bool],
+    values: Mapping[str, Any],
+    *,
+    order_by: Sequence[Any],
+    limit: int | sa.ColumnElement[int],
+    columns: Sequence[sa.ColumnElement[Any]] | None = None,
+) -> Any:
+    """The statement of ``claim``, for one that is built once and given its parameters each time."""
     chosen = sa.select(table.c.id).where(free).order_by(*order_by).limit(limit)
-    if session.dialect.name == "postgresql":
+    if dialect == "postgresql":
         chosen = chosen.with_for_update(skip_locked=True)
     picked = chosen.cte("picked").prefix_with("MATERIALIZED", dialect="postgresql")
-    statement = (
+    return (
         sa.update(table)
         .where(table.c.id.in_(sa.select(picked.c.id)), free)
         .values(**values)
         .returning(*(table.c if columns is None else columns))
     )
-    return session.execute(statement).all()
 
 
 def is_unavailable(problem: BaseException) -> bool:

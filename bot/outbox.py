@@ -172,6 +172,8 @@ def _drain_claimed(
             lambda session: outbox_claims.claim_many(session, now, min(most, left), but=but)
         )
         left -= len(rows)
+        if outbox_bulk.is_bulk(rows):
+            return rows
         chosen: list[Any] = []
         for group in _groups(rows):
             if outbox_bulk.is_bulk(group):

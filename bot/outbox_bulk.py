@@ -28,14 +28,16 @@ from bot.outcomes import Outcome
 from bot.wechat.bulk import Answer, Lines
 from bot.wechat.client import WeChat
 
-PIECE = 400  # rows a claim: some 10 ms of SQLite's one writer
+# rows a claim: few enough that the calls under way do not all end while they are looked up, which
+# would leave the lines idle together and busy together
+PIECE = 128
 # calls at once: an account begins with as many as a pool of kept connections holds, and may have
 # more while the platform takes them
 FIRST_WINDOW = 32
 MOST_AT_ONCE = 256
 HALVE_EVERY = 1.0  # seconds
-BEAT = 0.02  # seconds between two beats while calls are under way
-GROUP = 128  # receipts that do not wait for the beat
+BEAT = 0.01  # seconds a receipt waits for others at most
+GROUP = 64  # receipts that do not wait for the beat, nor does half of what was under way
 CLAIM_FOR = 20.0  # seconds; a job's step stays under a minute
 # a row that did not get a line for so long goes back, before its lease (90 s) ends in our hands
 GIVE_BACK_AFTER = 60.0
@@ -208,7 +210,8 @@ class Flow:
     # --- the beat
 
     def _is_beat_due(self) -> bool:
-        if self._again or not self._under_way or len(self._ended) >= GROUP:
+        # half and half: while one half is stored and begun again, the other is with the platform
+        if self._again or len(self._ended) >= min(GROUP, len(self._under_way)):
             return True
         return real_clock.tick_seconds() - self._beaten >= BEAT
 
@@ -349,6 +352,8 @@ class Flow:
             outcome = outcomes.succeeded(call.channel.receipt(answer.body))
         else:
             outcome = outbox_receipts.of_problem(call.row, answer.problem, situation, self._clock())
+        if not self._ended:
+            self._beaten = real_clock.tick_seconds()  # those that come with it share its beat
         self._ended.append(Ended(call.row, outcome, situation.first_try_at))
 
     def _next_of(self, row: Any) -> None:

@@ -1,5 +1,7 @@
 """Which outbox rows may be sent now, by whom, and what becomes of those nobody came back for."""
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import ModuleType
@@ -11,7 +13,7 @@ from sqlalchemy.engine import Engine
 from bot import db, kept, mass_turns, registry
 from bot.db import Session, UtcDateTime
 from bot.outcomes import REPEAT_FOR, REPEAT_WAIT
-from bot.sql import among
+from bot.sql import among, numbers
 from bot.tables.accounts import accounts
 from bot.tables.outbox import outbox
 
@@ -115,37 +117,59 @@ def claim_many(
 
     ``but`` names rows that are left to wait.
     """
+    taken: list[Any] = []
+    for first in (True, False):
+        if len(taken) < limit:
+            given = {"now": now, "lease": now + LEASE, "most": limit - len(taken)}
+            names = tuple(_names("SERIAL")), tuple(_names("APART"))
+            # what is held back differs from time to time: such a statement is not worth keeping
+            build = _claiming if but is None else _claiming.__wrapped__
+            statement = build(session.dialect.name, first, *names, but)
+            taken += session.execute(statement, given).all()
+    return taken
+
+
+# kept: building one takes longer than sending ten rows
+@functools.cache
+def _claiming(
+    dialect: str,
+    first: bool,
+    serial: tuple[str, ...],
+    apart: tuple[str, ...],
+    but: sa.ColumnElement[bool] | None,
+) -> Any:
+    """With the parameters ``now``, ``lease`` and ``most``."""
+    now = sa.bindparam("now", type_=UtcDateTime())
     earlier = outbox.alias("earlier")
     # two messages to one follower must not overtake each other in two drains at once
     in_flight = sa.select(earlier.c.follower_id).where(
         earlier.c.status == "sending", earlier.c.follower_id.is_not(None)
     )
+    somebody_waits = outbox.c.purpose.in_(FIRST_PURPOSES)
     free = sa.and_(
         outbox.c.status == "waiting",
         outbox.c.not_before <= now,
         _not_stopped(),
-        sa.or_(outbox.c.channel.not_in(_names("SERIAL")), outbox.c.purpose == PREVIEW),
-        outbox.c.channel.not_in(_names("APART")),
+        sa.or_(outbox.c.channel.not_in(serial), outbox.c.purpose == PREVIEW),
+        outbox.c.channel.not_in(apart),
         # read once a statement; a question a row would go through all that is being sent each time
         sa.or_(outbox.c.follower_id.is_(None), outbox.c.follower_id.not_in(in_flight)),
+        somebody_waits if first else sa.not_(somebody_waits),
+        *([] if but is None else [sa.not_(but)]),
     )
-    if but is not None:
-        free = sa.and_(free, sa.not_(but))
-    order = [outbox.c.not_before, outbox.c.id]
-    first = outbox.c.purpose.in_(FIRST_PURPOSES)
-    taken: list[Any] = []
-    for which in (first, sa.not_(first)):
-        if len(taken) < limit:
-            taken += db.claim(
-                session,
-                outbox,
-                sa.and_(free, which),
-                _claim_values(now),
-                order_by=order,
-                limit=limit - len(taken),
-                columns=NEEDED,
-            )
-    return taken
+    return db.claiming(
+        dialect,
+        outbox,
+        free,
+        {
+            "status": "sending",
+            "attempts": outbox.c.attempts + 1,
+            "lease_until": sa.bindparam("lease", type_=UtcDateTime()),
+        },
+        order_by=[outbox.c.not_before, outbox.c.id],
+        limit=sa.bindparam("most", type_=sa.Integer),
+        columns=NEEDED,
+    )
 
 
 def by_bulk() -> sa.ColumnElement[bool]:
@@ -247,6 +271,27 @@ def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
         return begun
 
 
+@functools.cache
+def _begin_many() -> Any:
+    now = sa.bindparam("now", type_=UtcDateTime())
+    ids = sa.select(numbers(sa.bindparam("ids", type_=sa.Text)))
+    return (
+        sa.update(outbox)
+        .where(
+            outbox.c.id.in_(ids),
+            outbox.c.status == "sending",
+            outbox.c.attempts == sa.bindparam("taken"),
+            outbox.c.lease_until > now,
+            _not_stopped(),
+        )
+        .values(
+            lease_until=sa.bindparam("lease", type_=UtcDateTime()),
+            first_try_at=sa.func.coalesce(outbox.c.first_try_at, now),
+        )
+        .returning(outbox.c.id)
+    )
+
+
 def begin_many(session: Session, rows: Sequence[Any], now: datetime) -> frozenset[int]:
     """``begin`` for many claimed rows at once: those whose calls may begin now.
 
@@ -254,23 +299,9 @@ def begin_many(session: Session, rows: Sequence[Any], now: datetime) -> frozense
     """
     begun: set[int] = set()
     for attempts in {row.attempts for row in rows}:
-        ids = [row.id for row in rows if row.attempts == attempts]
-        begun.update(
-            session.execute(
-                sa.update(outbox)
-                .where(
-                    among(outbox.c.id, ids),
-                    outbox.c.status == "sending",
-                    outbox.c.attempts == attempts,
-                    outbox.c.lease_until > now,
-                    _not_stopped(),
-                )
-                .values(
-                    lease_until=now + LEASE, first_try_at=first_moment(outbox.c.first_try_at, now)
-                )
-                .returning(outbox.c.id)
-            ).scalars()
-        )
+        ids = sorted(row.id for row in rows if row.attempts == attempts)
+        given = {"ids": json.dumps(ids), "taken": attempts, "now": now, "lease": now + LEASE}
+        begun.update(session.execute(_begin_many(), given).scalars().all())
     if len(begun) < len(rows):
         give_back_stopped(session, [row for row in rows if row.id not in begun])
     return frozenset(begun)

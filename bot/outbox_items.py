@@ -14,7 +14,7 @@ from bot.channels import Item
 from bot.db import Session
 from bot.errors import Refused
 from bot.outcomes import Outcome, Situation
-from bot.sql import among
+from bot.sql import numbers
 from bot.tables.accounts import accounts
 from bot.tables.campaigns import deliveries
 from bot.tables.followers import followers
@@ -39,9 +39,10 @@ def prepare(session: Session, rows: Sequence[Any], now: datetime) -> list[Prepar
     kinds = _kinds(session, {row.account_id for row in rows})
     people = _people(session, {row.follower_id for row in rows if row.follower_id is not None})
     known: dict[tuple[int, str], dict[str, Any] | Refused] = {}
+    channels = outbox_claims.channels()
     prepared = []
     for row in rows:
-        channel = outbox_claims.channels().get(row.channel)
+        channel = channels.get(row.channel)
         situation = Situation(
             attempts=row.attempts,
             first_try_at=row.first_try_at or now,
@@ -59,7 +60,7 @@ def _item(
     session: Session,
     row: Any,
     situation: Situation,
-    people: Mapping[int, Any],
+    people: Mapping[tuple[int, int], str],
     known: dict[tuple[int, str], dict[str, Any] | Refused],
     now: datetime,
 ) -> Item | Outcome:
@@ -93,31 +94,23 @@ def _item(
 
 
 def _kinds(session: Session, account_ids: Iterable[int]) -> dict[int, str]:
-    found = sa.select(accounts.c.id, accounts.c.kind).where(among(accounts.c.id, account_ids))
-    return {row.id: row.kind for row in session.execute(found)}
+    found = session.execute(_KINDS, {"ids": json.dumps(sorted(account_ids))}).all()
+    return {row.id: row.kind for row in found}
 
 
-def _people(session: Session, follower_ids: Iterable[int]) -> dict[int, Any]:
-    columns = (
-        followers.c.id,
-        followers.c.account_id,
-        followers.c.open_id,
-        followers.c.subscribed,
-        followers.c.erased_at,
-    )
-    found = sa.select(*columns).where(among(followers.c.id, follower_ids))
-    return {row.id: row for row in session.execute(found)}
+def _people(session: Session, follower_ids: Iterable[int]) -> dict[tuple[int, int], str]:
+    """OpenIDs of those who follow, by account and follower."""
+    found = session.execute(_PEOPLE, {"ids": json.dumps(sorted(follower_ids))}).all()
+    return {(account_id, follower_id): open_id for account_id, follower_id, open_id in found}
 
 
-def _open_id(row: Any, people: Mapping[int, Any]) -> str | None:
+def _open_id(row: Any, people: Mapping[tuple[int, int], str]) -> str | None:
     if row.follower_id is None:
         return None
-    found = people.get(row.follower_id)
-    if found is None or found.account_id != row.account_id:
+    found = people.get((row.account_id, row.follower_id))
+    if found is None:
         raise Refused(LEFT)
-    if not found.subscribed or found.erased_at is not None:
-        raise Refused(LEFT)
-    return str(found.open_id)
+    return found
 
 
 def _resolved(
@@ -162,3 +155,14 @@ def _open_ids(session: Session, account_id: int, batch_id: int) -> list[str]:
             .order_by(followers.c.id)
         ).scalars()
     )
+
+
+def _listed(column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    return column.in_(sa.select(numbers(sa.bindparam("ids", type_=sa.Text))))
+
+
+# kept: building them takes longer than looking up a few
+_KINDS = sa.select(accounts.c.id, accounts.c.kind).where(_listed(accounts.c.id))
+_PEOPLE = sa.select(followers.c.account_id, followers.c.id, followers.c.open_id).where(
+    _listed(followers.c.id), followers.c.subscribed.is_(True), followers.c.erased_at.is_(None)
+)

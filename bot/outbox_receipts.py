@@ -62,7 +62,7 @@ def store(session: Session, ended: Sequence[Ended], now: datetime) -> None:
 def _store_sent(session: Session, sent: Sequence[Ended], now: datetime) -> frozenset[int]:
     listed = json.dumps([[one.row.id, one.row.attempts, one.outcome.receipt] for one in sent])
     found = session.execute(_SENT, {"sent": listed, "moment": now})
-    return frozenset(found.scalars())
+    return frozenset(found.scalars().all())
 
 
 def _store_one(session: Session, one: Ended, now: datetime) -> None:

@@ -78,6 +78,8 @@ class Lines:
         self._tokens: dict[int, _Token] = defaultdict(_Token)
         # keeps gateways alive, so that an id means one
         self._kept: dict[int, WeChat] = {}
+        # whether a gateway's calls go by curl, as was found since answers were last asked for
+        self._curled: dict[int, bool] = {}
         self._curl = _Curl() if pycurl is not None else None
 
     @property
@@ -97,6 +99,8 @@ class Lines:
     def answers(self, seconds: float) -> list[Answer]:
         """Answers that are there, after waiting at most so long for the first."""
         deadline = clock.tick_seconds() + seconds
+        # a platform inside this process may be away for a while, and nobody listens at its address then
+        self._curled.clear()
         while True:
             self._move()
             found, self._ready = self._ready, []
@@ -114,9 +118,12 @@ class Lines:
             self._curl.close()
 
     def _by_curl(self, wechat: WeChat) -> bool:
-        self._kept[id(wechat)] = wechat
-        # asked each time: a platform inside this process may be away, and nobody listens at its address then
-        return self._curl is not None and isinstance(wechat, WeChat) and wechat.is_networked
+        known = self._curled.get(id(wechat))
+        if known is None:
+            self._kept[id(wechat)] = wechat
+            known = self._curl is not None and isinstance(wechat, WeChat) and wechat.is_networked
+            self._curled[id(wechat)] = known
+        return known
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -245,7 +252,7 @@ class _Curl:
         self.under_way += 1
 
     def wait(self, seconds: float) -> None:
-        if self._multi.select(seconds) <= 0:
+        if self._multi.select(seconds) < 0:
             clock.pause(0.0005)  # nothing to watch yet, such as while a name is looked up
 
     def finished(self) -> list[tuple[_Call, _Got]]:
