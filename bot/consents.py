@@ -19,7 +19,7 @@ from bot.sql import among
 from bot.tables.accounts import templates
 from bot.tables.campaigns import deliveries
 from bot.tables.events import events
-from bot.tables.followers import consent_entries, consents, followers
+from bot.tables.followers import consent_entries, consents
 
 # accepted: in the notice's own window or later in a list of them; rejected likewise. sent: taken for a delivery;
 # back: given back, it never left; refused: the platform knew of none (43101); delivered, undelivered: what the
@@ -121,7 +121,8 @@ def settle(session: Session, rows: Sequence[Any], now: datetime) -> None:
     """What finished outbox rows of deliveries mean for the accepts they took; rows of other channels mean nothing.
 
     1. 43101: the platform knows of no accept, so the counter was wrong: none is left.
-    2. Refused otherwise, expired or cancelled: it never left, and the accept is given back.
+    2. Refused otherwise, expired or cancelled: it never left, and the accept is given back, unless the follower
+       wanted no more of them since.
     3. Sent, or of unknown outcome: used.
     """
     mine = [row for row in rows if row.channel == SUBSCRIPTION and row.status in NEVER_LEFT]
@@ -136,7 +137,8 @@ def settle(session: Session, rows: Sequence[Any], now: datetime) -> None:
             had = _held(session, entry.follower_id, entry.template_id)
             _close(session, entry, -had, "refused", now)
         else:
-            _close(session, entry, -entry.change, "back", now)
+            given = 0 if _rejected_since(session, entry) else -entry.change
+            _close(session, entry, given, "back", now)
 
 
 def told(
@@ -387,6 +389,16 @@ def _held(session: Session, follower_id: int, template_id: str) -> int:
     return int(found or 0)
 
 
+def _rejected_since(session: Session, entry: Any) -> bool:
+    found = sa.select(consent_entries.c.id).where(
+        consent_entries.c.follower_id == entry.follower_id,
+        consent_entries.c.template_id == entry.template_id,
+        consent_entries.c.cause == "rejected",
+        consent_entries.c.id > entry.id,
+    )
+    return session.execute(found.limit(1)).first() is not None
+
+
 def _long_term(session: Session, account_id: int, template_id: str) -> bool:
     found = sa.select(templates.c.long_term).where(
         templates.c.account_id == account_id,
@@ -408,9 +420,9 @@ def _without_result() -> sa.ColumnElement[bool]:
 
 def _open_entries(session: Session, delivery_ids: Iterable[int]) -> dict[int, Any]:
     rows = session.execute(
-        sa.select(consent_entries)
-        .join(followers, followers.c.id == consent_entries.c.follower_id)
-        .where(among(consent_entries.c.delivery_id, delivery_ids), _without_result())
+        sa.select(consent_entries).where(
+            among(consent_entries.c.delivery_id, delivery_ids), _without_result()
+        )
     )
     return {row.delivery_id: row for row in rows}
 

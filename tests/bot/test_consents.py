@@ -135,6 +135,17 @@ def test_a_rejection_ends_all_and_a_later_accept_begins_anew(
     assert (total.people, total.left, total.accepted, total.rejected) == (1, 1, 4, 0)
 
 
+def test_what_comes_back_after_a_rejection_permits_nothing(
+    session: db.Session, account: Account, people: list[int], owed: list[int], now: datetime
+) -> None:
+    allow(session, account, people[0], 1, now)
+    consents.take(session, account.id, TPL, {owed[0]: people[0]}, now)
+    consents.rejected(session, account.id, people[0], TPL, now, "no")
+    consents.settle(session, [ended(owed[0], "cancelled")], now)
+    assert left(session, account) == {}
+    assert consents.differences(session, account.id) == []
+
+
 def test_a_long_term_template_keeps_its_accept(
     session: db.Session, account: Account, people: list[int], owed: list[int], now: datetime
 ) -> None:
