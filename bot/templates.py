@@ -30,7 +30,8 @@ READ = "read_templates"  # the job
 NOT_GRANTED = 48001
 SUCCESS = "success"
 ROWS = 200  # results a transaction: a push never waits longer than that takes
-KEEP = timedelta(days=1)  # a result whose message is none of ours
+# a result that overtook the receipt of its message waits seconds; later it is of none of ours
+KEEP = timedelta(hours=1)
 # places of a template as the platform writes them: {{thing1.DATA}}
 _PLACE = re.compile(r"\{\{\s*([A-Za-z_]+\d*)\.DATA\s*\}\}")
 
@@ -129,7 +130,7 @@ def told(
 
 
 def settle(engine: Engine, now: datetime) -> int:
-    """Write results on their deliveries; how many were placed. Those of nobody's message go after a day."""
+    """Write results on their deliveries; how many were placed. Those of nobody's message go after an hour."""
     placed, after = 0, 0
     while True:
         with db.reading(engine) as session:
@@ -139,11 +140,24 @@ def settle(engine: Engine, now: datetime) -> int:
                 .order_by(notice_results.c.id)
                 .limit(ROWS)
             ).all()
+            found = _deliveries(session, [row.id for row in rows])
         if not rows:
             return placed
         after = rows[-1].id
+        done = [row for row in rows if row.id in found or row.at < now - KEEP]
+        if not done:
+            continue  # somebody else may send thousands: they must not take the write turn
         with db.writing(engine) as session:
-            placed += _place(session, rows, now)
+            for row in done:
+                if row.id in found:
+                    problem = None if succeeded(row.result) else row.result
+                    consents.store_result(session, found[row.id], problem, row.at)
+                    placed += 1
+            session.execute(
+                sa.delete(notice_results).where(
+                    among(notice_results.c.id, [row.id for row in done])
+                )
+            )
 
 
 def succeeded(status: str) -> bool:
@@ -151,38 +165,29 @@ def succeeded(status: str) -> bool:
     return status.casefold() == SUCCESS
 
 
-def _place(session: Session, rows: Sequence[Any], now: datetime) -> int:
-    done, placed = [], 0
-    for row in rows:
-        delivery_id = _delivery(session, row)
-        if delivery_id is not None:
-            problem = None if succeeded(row.result) else row.result
-            consents.store_result(session, delivery_id, problem, row.at)
-            placed += 1
-        if delivery_id is not None or row.at < now - KEEP:
-            done.append(row.id)
-    if done:
-        session.execute(sa.delete(notice_results).where(among(notice_results.c.id, done)))
-    return placed
-
-
-def _delivery(session: Session, row: Any) -> int | None:
-    # from the follower's side: their deliveries are few, and the receipts of all have no index
-    found: int | None = session.execute(
-        sa.select(deliveries.c.id)
+def _deliveries(session: Session, result_ids: Sequence[int]) -> dict[int, int]:
+    """The delivery each result is of, where there is one."""
+    # from the followers' side: their deliveries are few, and the receipts of all have no index
+    rows = session.execute(
+        sa.select(notice_results.c.id, deliveries.c.id.label("delivery_id"))
+        .join(
+            deliveries,
+            sa.and_(
+                deliveries.c.follower_id == notice_results.c.follower_id,
+                deliveries.c.account_id == notice_results.c.account_id,
+                deliveries.c.channel == TEMPLATE,
+            ),
+        )
         .join(
             outbox, sa.and_(outbox.c.purpose == "delivery", outbox.c.purpose_id == deliveries.c.id)
         )
         .where(
-            deliveries.c.follower_id == row.follower_id,
-            deliveries.c.account_id == row.account_id,
-            deliveries.c.channel == TEMPLATE,
+            among(notice_results.c.id, result_ids),
             outbox.c.status == "sent",
-            json_text(outbox.c.receipt, "msg_id") == row.msg_id,
+            json_text(outbox.c.receipt, "msg_id") == notice_results.c.msg_id,
         )
-        .limit(1)
-    ).scalar()
-    return found
+    )
+    return {row.id: row.delivery_id for row in rows}
 
 
 def _store(
