@@ -16,7 +16,7 @@ from bot import consents, db, followers, logs, outbox
 from bot.campaigns import batch_results, opt_outs, rounds
 from bot.clock import month_of
 from bot.db import Session
-from bot.errors import WeChatError
+from bot.errors import Refused, WeChatError
 from bot.sql import among
 from bot.tables.campaigns import (
     campaign_runs,
@@ -39,6 +39,9 @@ WINDOW_CLOSED = (45015, 45047)
 # Source: docs/wechat-limits.md 8 (O1, O3, read 2026-11)
 LATE = timedelta(minutes=45)
 ASK_AGAIN = timedelta(minutes=30)
+# the platform speaks within hours if it ever does: a run must not stay open for a word that never comes.
+# Source: our choice.
+GIVE_UP = timedelta(days=3)
 # an event we cannot place may belong to a batch whose receipt is not stored yet: wait that long
 # before it is held to be a send from elsewhere
 PLACE_LATER = timedelta(minutes=2)
@@ -131,8 +134,10 @@ def retry_results(engine: Engine, now: datetime) -> int:
 def late(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
     """Ask the platform about batches without a result after 45 minutes; how many were asked.
 
-    Its answer is a status without counts: a batch that went out has no known shortfall.
+    Its answer is a status without counts: a batch that went out has no known shortfall. One of which it says
+    nothing for three days is held to have gone out too.
     """
+    _give_up(engine, now)
     with db.reading(engine) as session:
         batches = session.execute(
             sa.select(mass_batches)
@@ -151,8 +156,8 @@ def late(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
     for batch in batches:
         try:
             answer = mass.job_status(wechat_of(batch.account_id), batch.msg_id)
-        except WeChatError as problem:
-            log.warning("mass_status", batch=batch.id, errcode=problem.errcode)
+        except (WeChatError, Refused) as problem:
+            log.warning("mass_status", batch=batch.id, error=str(problem))
             answer = ""
         with db.writing(engine) as session:
             _store_answer(session, batch, answer, now)
@@ -342,6 +347,23 @@ def _planned_to(session: Session, which: sa.ColumnElement[bool], values: Mapping
     session.execute(
         sa.update(deliveries).where(which, deliveries.c.status == "planned").values(**values)
     )
+
+
+def _give_up(engine: Engine, now: datetime) -> None:
+    silent = sa.and_(
+        mass_batches.c.status == "submitted", mass_batches.c.submitted_at <= now - GIVE_UP
+    )
+    with db.reading(engine) as session:
+        ids = list(session.execute(sa.select(mass_batches.c.id).where(silent)).scalars())
+    if ids:
+        log.warning("mass_result_never_came", batches=ids)
+        with db.writing(engine) as session:
+            session.execute(
+                sa.update(mass_batches)
+                .where(among(mass_batches.c.id, ids), silent)
+                .values(status="finished", error="no result", finished_at=now)
+            )
+        finish_runs(engine, now)
 
 
 def _store_answer(session: Session, batch: Any, answer: str, now: datetime) -> None:

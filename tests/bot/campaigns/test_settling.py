@@ -1,13 +1,14 @@
 """Our rows end in line with what the platform says, whatever order it says it in."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from bot import db
 from bot.campaigns import external_sends, ledger, settling
-from bot.errors import WeChatError
+from bot.errors import Refused, WeChatError
 from bot.tables.campaigns import campaigns, external_mass_sends
 from bot.tables.events import events
 from bot.tables.followers import followers, reply_windows
@@ -230,6 +231,36 @@ def test_a_late_batch_is_asked_about(
     assert ask() == 0
     assert play.batches()[0].status == batch
     assert play.sums(run_id) == ends
+
+
+def test_a_batch_nobody_says_anything_of_holds_its_run_open_for_three_days_only(
+    play: Play,
+) -> None:
+    run_id = submitted(play)
+    ask = lambda: settling.late(play.engine, lambda _: Platform(None), play.now)  # type: ignore[arg-type, return-value]  # noqa: E731
+    play.later(days=2, hours=23)
+    ask()
+    assert play.run(run_id).status == "running"
+    play.later(hours=1)
+    ask()
+    (batch,) = play.batches()
+    assert (batch.status, batch.error, batch.shortfall) == ("finished", "no result", None)
+    assert play.run(run_id).status == "finished"
+    assert play.sums(run_id) == {"sent": 20}
+    # what is said later still counts
+    play.finished_event(batch.msg_id, 18)
+    assert play.batches()[0].shortfall == 2
+
+
+def test_an_account_whose_secrets_do_not_open_keeps_nobody_from_being_asked(play: Play) -> None:
+    submitted(play)
+    play.later(hours=1)
+
+    def closed(_account: int) -> Any:
+        raise Refused("its secrets do not open")
+
+    assert settling.late(play.engine, closed, play.now) == 1
+    assert play.batches()[0].checked_at == play.now
 
 
 def test_four_campaigns_in_a_month_and_no_fifth(play: Play) -> None:
