@@ -16,7 +16,7 @@ from bot.accounts import Account
 from bot.audiences import index, segments
 from bot.audiences.index import Look
 from bot.audiences.leaves import OPTED_OUT
-from bot.campaigns import budget, definitions, holds, losses
+from bot.campaigns import budget, definitions, holds, losses, plans
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.holds import MASS, MOST_OCCURRENCES, Hold
 from bot.campaigns.losses import Push
@@ -154,8 +154,10 @@ def move(
 ) -> Campaign:
     """Send a campaign on another day at the same time of day. What was approved stays so: it says the same to the same.
 
+    The plan it came from (推广方案) is moved with it.
+
     Raises:
-        Refused: it repeats, has begun, is over, or somebody else changed it meanwhile.
+        Refused: it repeats, has begun, is over, or somebody else changed it or its plan meanwhile.
         Invalid: the day is past.
     """
     at = moment_on(campaign, day)
@@ -163,7 +165,10 @@ def move(
         raise Invalid("day", "must lie in the future")
     if campaign.status not in ("draft", "scheduled", "stopped"):
         raise Refused(f"campaign '{campaign.name}' is {campaign.status} and does not move")
-    document = definitions.document_of(campaign) | {"at": at.isoformat()}
+    document = plans.sent_at(definitions.document_of(campaign), at)
+    plan = plans.of_campaign(session, account.id, campaign.id)
+    if plan is not None:
+        plans.move(session, account.id, plan, at, now, by=by)
     return definitions.save(session, account, document, now, by=by, seen_version=campaign.version)
 
 

@@ -169,6 +169,40 @@ def save(
     return after
 
 
+def check_moves(plan: Plan) -> None:
+    """Raises:
+    Refused: the plan was made to repeat since it was handed in, so it has no one day to move.
+    """
+    if plan.document.get("repeat"):
+        raise Refused(
+            f"the plan '{plan.name}' was changed to repeat since: change its time in the plan and hand it in"
+        )
+
+
+def move(
+    session: Session, account_id: int, plan: Plan, at: datetime, now: datetime, *, by: str
+) -> Plan:
+    """Give a plan the time its campaign was moved to, so that handing it in again does not move it back.
+
+    Raises:
+        Refused: it repeats.
+        SavedBetween: somebody else saved it meanwhile.
+    """
+    check_moves(plan)
+    given = sent_at(plan.document, at)
+    return save(
+        session, account_id, plan.id, given, now, version=plan.version, step=plan.step, by=by
+    )
+
+
+def sent_at(given: Mapping[str, Any], at: datetime) -> Json:
+    """A document that is sent once, at a moment: no longer as soon as possible."""
+    found = {**given, "at": at.isoformat()}
+    if (given.get("brief") or {}).get("when"):
+        found["brief"] = {**given["brief"], "when": ""}
+    return found
+
+
 def archive(session: Session, account_id: int, plan_id: int, now: datetime | None) -> None:
     """Put a plan away; ``now`` None takes it back."""
     session.execute(

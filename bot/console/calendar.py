@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as Answer
 from bot import db
 from bot.audiences import index
 from bot.audiences.index import Look
-from bot.campaigns import calendar
+from bot.campaigns import calendar, plans
 from bot.campaigns.calendar import Entry, WhatIf
 from bot.clock import day_of, local, month_of, next_month, parse_moment, start_of_month
 from bot.console import known_names
@@ -76,13 +76,16 @@ def calendar_page(here: Here) -> str | Response:
 @page("/calendar/move/<int:campaign_id>", "campaigns.write", methods=("GET", "POST"))
 def calendar_move(here: Here, campaign_id: int) -> Answer | Response | str | tuple[str, int]:
     """Send a campaign on another day: says first what that takes from the others, or from itself."""
-    problem, found = "", None
+    problem, found, plan = "", None, None
     with db.reading(here.rt.engine) as session:
         campaign = known(session, here, campaign_id)
         look = Look(session, here.account.id, here.now)
         try:
             day = _day(campaign.next_due_at or here.now)
             at = calendar.moment_on(campaign, day)
+            plan = plans.of_campaign(session, here.account.id, campaign.id)
+            if plan is not None:
+                plans.check_moves(plan)
             found = calendar.what_if_moved(look, here.account, campaign, at)
         except (Refused, Invalid) as refusal:
             problem = told(refusal.message if isinstance(refusal, Invalid) else str(refusal))
@@ -123,6 +126,7 @@ def calendar_move(here: Here, campaign_id: int) -> Answer | Response | str | tup
         problem=problem,
         notes=NOTES,
         old=campaign.next_due_at,
+        plan=plan,
     )
     return (shown, 422) if problem else shown
 

@@ -5,7 +5,7 @@ import pytest
 from bot import db, jobs
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import external_sends
+from bot.campaigns import external_sends, plans
 from bot.runtime import Runtime
 from bot.tasks import bound
 from tests import factories
@@ -61,6 +61,31 @@ def test_the_calendar_is_asked_and_a_send_is_moved(api: Program, campaign_id: in
     assert moved["at"].startswith("2025-03-25T20:30")
     assert api.refused("POST", f"/calendar/{campaign_id}/move", {"day": "2025-03-01"})[0] == 422
     assert api.refused("POST", "/calendar/999/move", {"day": "2025-03-25"}) == (404, "not-found")
+
+
+def test_a_move_by_api_moves_the_plan_too(
+    api: Program, rt: Runtime, account: Account, campaign_id: int
+) -> None:
+    given = {
+        "name": "奈雪券", "segment": "everybody", "at": "2025-03-22T12:00:00+08:00", "channels": ["mass"],
+        "content": {"text": "请你喝奶茶"},
+    }  # fmt: skip
+    with db.writing(rt.engine) as session:
+        plan_id = plans.create(session, account.id, given, rt.clock(), by="Ann")
+        made = plans.submit(session, account, plan_id, rt.clock(), by="Ann", version=1)
+    api.told("POST", f"/calendar/{made.id}/move", {"day": "2025-03-25"})
+    assert api.told("GET", f"/plans/{plan_id}")["document"]["at"] == "2025-03-25T12:00:00+08:00"
+    with db.writing(rt.engine) as session:
+        repeats = {key: value for key, value in given.items() if key != "at"} | {
+            "repeat": {"every": "day", "at": "20:30"}
+        }
+        plans.save(
+            session, account.id, plan_id, repeats, rt.clock(), version=2, step=5, by="Ann"
+        )  # fmt: skip
+    assert api.refused("POST", f"/calendar/{made.id}/move", {"day": "2025-03-26"}) == (
+        409,
+        "conflict",
+    )
 
 
 def test_a_month_is_divided_in_the_background_and_put_in_force(

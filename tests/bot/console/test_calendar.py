@@ -11,7 +11,8 @@ from bot import accounts, db
 from bot.accounts import Account
 from bot.audiences import segments
 from bot.audiences.index import Look
-from bot.campaigns import calendar, definitions, ledger
+from bot.campaigns import calendar, definitions, ledger, plans, reviews
+from bot.campaigns.plans import Plan
 from bot.errors import Invalid, Refused
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaigns, mass_ledger
@@ -178,6 +179,70 @@ def test_the_move_asks_before_it_moves(
         assert row.after["count"] == 2
     assert pages.post(browser, page, {"day": "2025-03-01"}).status_code == 422
     assert pages.post(browser, page, {"day": "soon"}).status_code == 422
+
+
+@pytest.fixture
+def planned(engine: sa.Engine, account: Account, people: list[int], now: datetime) -> Plan:
+    """A plan that was handed in, to be sent as soon as possible; its campaign waits for review."""
+    given = {
+        "name": "奈雪券",
+        "groups": [{"name": "甲", "segment": "everybody"}],
+        "at": "2025-03-15T12:00:00+08:00",
+        "channels": ["mass"],
+        "content": {"text": "请你喝奶茶"},
+        "brief": {"product": "券", "when": "now"},
+    }
+    with db.writing(engine) as session:
+        plan_id = plans.create(session, account.id, given, now, by="Ann")
+        plans.submit(session, account, plan_id, now, by="Ann", version=1)
+        found = plans.find(session, account.id, plan_id)
+        assert found is not None and found.campaign_id is not None
+        return found
+
+
+def test_the_plan_moves_with_its_campaign(
+    browser: FlaskClient, engine: sa.Engine, account: Account, planned: Plan, now: datetime
+) -> None:
+    page = f"/console/{account.slug}/calendar/move/{planned.campaign_id}"
+    assert "推广方案里的发送时间一起改" in pages.text(browser.get(f"{page}?day=2025-03-21"))
+    assert pages.post(browser, page, {"day": "2025-03-21"}).status_code == 303
+    assert planned.campaign_id is not None
+    with db.writing(engine) as session:
+        moved = definitions.by_id(session, planned.campaign_id)
+        plan = plans.find(session, account.id, planned.id)
+        assert plan is not None
+        assert plan.document["at"] == moved.schedule["at"] == "2025-03-21T12:00:00+08:00"
+        assert plan.document["brief"] == {"product": "券", "when": ""}
+        assert not reviews.at_once(moved), "a day was chosen: it does not go with its approval"
+        assert (plan.version, plan.changed_by) == (2, "Ann")
+        with pytest.raises(plans.SavedBetween):
+            plans.save(
+                session, account.id, plan.id, {}, now, version=planned.version, step=5, by="Bo"
+            )
+        again = plans.submit(session, account, plan.id, now, by="Ann", version=2)
+        assert again.schedule == moved.schedule, "handing the plan in again does not move it back"
+
+
+def test_a_plan_that_repeats_by_now_keeps_its_campaign_where_it_is(
+    browser: FlaskClient, engine: sa.Engine, account: Account, planned: Plan, now: datetime
+) -> None:
+    given = {key: value for key, value in planned.document.items() if key != "at"}
+    given["repeat"] = {"every": "week", "at": "20:30", "on": ["mon"]}
+    with db.writing(engine) as session:
+        plans.save(session, account.id, planned.id, given, now, version=1, step=5, by="Bo")
+    page = f"/console/{account.slug}/calendar/move/{planned.campaign_id}"
+    for answer in (browser.get(page), pages.post(browser, page, {"day": "2025-03-21"})):
+        assert answer.status_code == 422
+        assert "推广方案“奈雪券”提交后又改成了重复发送" in answer.get_data(as_text=True)
+    assert planned.campaign_id is not None
+    with db.writing(engine) as session:
+        campaign = definitions.by_id(session, planned.campaign_id)
+        with pytest.raises(Refused, match="was changed to repeat"):
+            calendar.move(
+                session, account, campaign, factories.at("2025-03-21 12:00").date(), now, by="Ann"
+            )
+        assert definitions.by_id(session, planned.campaign_id).schedule == campaign.schedule
+        assert campaign.schedule["at"] == "2025-03-15T12:00:00+08:00"
 
 
 def test_who_may_not_write_sees_no_way_to_move(
