@@ -6,6 +6,7 @@ Each is written down at once, with its people where they were named, and charged
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,61 +49,41 @@ def opening(
         raise Refused("the number of messages sent to all cannot be below 0")
     ledger.in_turn(session, account_id)
     month = month_of(now)
-    earlier = session.execute(
-        sa.select(
-            sa.func.coalesce(
-                sa.func.sum(
-                    sa.case(
-                        (external_mass_sends.c.audience != "listed", external_mass_sends.c.times)
-                    )
-                ),
-                0,
-            ).label("to_all"),
-            sa.func.count().label("rows"),
-            sa.func.max(external_mass_sends.c.month).label("month"),
-            sa.func.count(sa.case((external_mass_sends.c.audience == "listed", 1))).label("lists"),
-        ).where(
-            external_mass_sends.c.account_id == account_id,
-            external_mass_sends.c.source == "opening",
-        )
-    ).one()
-    if earlier.rows and earlier.month != month and not open_ids:
+    before = _stated_before(session, account_id)
+    if before.month not in (None, month) and not open_ids:
         return  # said once, in the month the account was connected; later months began with us
-    if sent_to_all < earlier.to_all:
+    if sent_to_all < before.to_all:
         raise Refused(
-            f"{earlier.to_all} messages to all were stated before; slots once charged are not given back"
+            f"{before.to_all} messages to all were stated before; slots once charged are not given back"
         )
-    if open_ids and earlier.lists:
+    if open_ids and before.lists:
         raise Refused("a list of OpenIDs was stated before; state further sends one by one")
-    if sent_to_all > earlier.to_all or not earlier.rows:
-        _add_external(
-            session,
-            account_id,
-            source="opening",
-            audience="all" if sent_to_all else "none",
-            times=sent_to_all - earlier.to_all,
-            month=month,
-            now=now,
-            by=by,
-        )
-    if open_ids:
-        for times, people in _by_times(session, account_id, open_ids).items():
-            _add_external(
-                session,
-                account_id,
-                source="opening",
-                audience="listed",
-                times=times,
-                month=month,
-                now=now,
-                by=by,
-                people=people,
-            )
+    add = partial(_add_external, session, account_id, source="opening", month=month, now=now, by=by)
+    if sent_to_all > before.to_all or before.month is None:
+        add(audience="all" if sent_to_all else "none", times=sent_to_all - before.to_all)
+    for times, people in _by_times(session, account_id, open_ids or ()).items():
+        add(audience="listed", times=times, people=people)
     session.execute(
         sa.update(accounts)
         .where(accounts.c.id == account_id, accounts.c.opening_stated_at.is_(None))
         .values(opening_stated_at=now)
     )
+
+
+def _stated_before(session: Session, account_id: int) -> Any:
+    """Of earlier opening balances: messages ``to_all``, ``lists``, and the last ``month`` (None: there was none)."""
+    listed = external_mass_sends.c.audience == "listed"
+    to_all = sa.func.sum(sa.case((sa.not_(listed), external_mass_sends.c.times)))
+    return session.execute(
+        sa.select(
+            sa.func.coalesce(to_all, 0).label("to_all"),
+            sa.func.max(external_mass_sends.c.month).label("month"),
+            sa.func.count(sa.case((listed, 1))).label("lists"),
+        ).where(
+            external_mass_sends.c.account_id == account_id,
+            external_mass_sends.c.source == "opening",
+        )
+    ).one()
 
 
 def state_external(
