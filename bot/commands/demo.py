@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from bot import accounts, db, migrate, operators, serve
 from bot.app import create_app
-from bot.clock import Clock, now, parse_moment
+from bot.clock import Clock, local, now, parse_moment
 from bot.commands.shared import Tool, doc, pass_tool, print_table, say, t
 from bot.config import INSTANCE
 from bot.demo import crew, load, play, truth
@@ -27,9 +27,11 @@ ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
 @click.command(
     "demo",
     help=doc(
-        "载入演示品牌「沐颜集」。--play 在沙箱的时钟上过十天，比较精准触达和全量群发。",
-        "Load the demo brand. --play lets ten days pass on the sandbox's clock and compares "
-        "a targeted campaign with a send to all.",
+        "载入演示品牌「沐颜集」，在沙箱的时钟上从 2025-11-14 08:00 过到 11-24 10:00，打开时活动都已做完。"
+        "--play 另外比较精准触达和全量群发；已经载入的品牌从现在起再过十天。",
+        "Load the demo brand and let the sandbox's clock run from 2025-11-14 08:00 to 11-24 10:00, so that it "
+        "opens with its campaign done. --play compares the targeted campaign with a send to all too; a brand "
+        "that was loaded before lives ten more days for it.",
         "qunfen demo --size small --play",
     ),
 )
@@ -40,7 +42,7 @@ ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
     show_default=True,
     help=t("粉丝数：small 2,000，full 20,000", "followers: small 2,000, full 20,000"),
 )
-@click.option("--play", "plays", is_flag=True, help=t("过十天", "let ten days pass"))
+@click.option("--play", "plays", is_flag=True, help=t("过十天并比较", "live ten days and compare"))
 @pass_tool
 def demo(tool: Tool, size: str, plays: bool) -> None:
     migrate.upgrade(tool.engine)
@@ -55,7 +57,7 @@ def demo(tool: Tool, size: str, plays: bool) -> None:
         loaded = load.is_loaded(session)
         campaign = sa.select(campaigns.c.id).where(campaigns.c.name == truth.CAMPAIGN)
         played = session.execute(campaign).first() is not None
-    frozen = Clock(frozen_at=tool.now() if loaded or not plays else parse_moment(play.BEGIN))
+    frozen = Clock(frozen_at=tool.now() if loaded else parse_moment(play.BEGIN))
     INSTANCE.mkdir(parents=True, exist_ok=True)
     platform = Platform(str(INSTANCE / "sandbox.db"), frozen)
     rt = _on_one_clock(tool, platform, frozen)
@@ -78,16 +80,21 @@ def demo(tool: Tool, size: str, plays: bool) -> None:
             )
     elif not plays:
         say(t("「沐颜集」已经在这里了", "the brand is here already"))
-    if plays and not played:
-        play.play(
-            stage, platform, frozen, product, size, lambda day: click.echo(f"{day} ", nl=False)
-        )
+    if count or (plays and not played):
+        say(t("十天过去：", "ten days pass:"))
+        play.play(stage, platform, frozen, product, size, _tell)
         click.echo()
         with db.writing(tool.engine) as session:
             move_clock(session, frozen() - now())
         platform.set_clock(frozen(), frozen=False)
+        when = f"{local(frozen()):%Y-%m-%d %H:%M}"
+        say(t(f"现在是 {when}，活动已经做完", f"it is {when} now, and the campaign is done"))
     if plays:
         _compare(tool, stage)
+
+
+def _tell(day: str) -> None:
+    click.echo(f"{day} ", nl=False)
 
 
 def _on_one_clock(tool: Tool, platform: Platform, frozen: Clock) -> Runtime:

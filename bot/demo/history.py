@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot.campaigns import guard
+from bot.campaigns.guard import GuardCounts, GuardLimits, exposure_of
+from bot.campaigns.outcome import USUAL_RATE
 from bot.clock import local
 from bot.demo.population import SENDS, TO_ALL, Person, sent_at
 from bot.demo.truth import share
@@ -37,6 +40,17 @@ class Past:
     guided: Sequence[str]
     reads: int
     deeds: tuple[tuple[str, Sequence[str]], ...] = ()  # (kind of event, who)
+    stop: "Stop | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How the guard stopped a campaign: ``spared`` were to get it too; ``state`` is what the guard wrote on the run."""
+
+    spared: Sequence[str]
+    state: dict[str, Any]
+    looked_at: datetime
+    cancelled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,17 @@ _TARGETED = {
     "second": ("双十一面膜专场", "面膜第二件半价，今天到午夜：{link:go}", 70),
     "third": ("双十一返场提醒", "最后一天，返场券还没用：{link:go}", 90),
 }
+# last month's send to everybody that the guard stopped: of so many people 4 % got it, and 1.1 % of those left
+STOPPED_NAME, STOPPED_TEXT = "清仓第二波 · 全量群发", "清仓最后 3 天，全场五折起：{link:go}"
+STOPPED_DAY, STOPPED = 28, 16_000
+STOPPED_PARTS = (
+    640,
+    1_600,
+    4_800,
+    STOPPED,
+)  # as the guard lets them go: 4 %, a tenth, three tenths, all
+STOPPED_DELIVERED, STOPPED_LEFT = 636, 7
+LOOK_AFTER, GIVEN_UP_AFTER = timedelta(minutes=90), timedelta(minutes=130)
 TO_ALL_NAME, TO_ALL_TEXT = "双十一预热 · 全量群发", "双十一会场开了，先逛再买：{link:go}"
 
 
@@ -92,6 +117,7 @@ def past(
     """Every campaign before ``until``, oldest first."""
     chance = random.Random(f"past {size}")  # noqa: S311 -- drawn, not secret
     yield from _activities(everybody, size, until, chance)
+    yield stopped(everybody, size, until)
     yield from _this_month(everybody, left, until, chance)
 
 
@@ -127,6 +153,62 @@ def leavers(size: int, until: datetime) -> list[Leaver]:
             at,
         )
         for number, at in enumerate(sorted(found), 1)
+    ]
+
+
+def stopped(everybody: Sequence[Person], size: int, until: datetime) -> Past:
+    """The send of last month that the guard stopped at its first look; an operator then gave it up and filed it."""
+    chance = random.Random(f"stopped {size}")  # noqa: S311 -- drawn, not secret
+    at = _moment(until, 1, STOPPED_DAY)
+    angry = [one.open_id for one in stopped_leavers(size, until)]
+    there = [person.open_id for person in everybody if person.followed_at < at]
+    parts = [share(part, size) for part in STOPPED_PARTS]
+    drawn = angry + chance.sample(there, parts[-1] - len(angry))
+    canary, spared = drawn[: parts[0]], drawn[parts[0] :]
+    delivered = share(STOPPED_DELIVERED, size)
+    counts = GuardCounts(
+        planned=parts[-1],
+        delivered=delivered,
+        unfollows=len(angry),
+        sent=len(canary),
+        errors=0,
+        exposure=exposure_of([(delivered, LOOK_AFTER)]),
+    )
+    found = guard.verdict(counts, USUAL_RATE)
+    looked_at = at + LOOK_AFTER
+    look = {"at": looked_at.isoformat(), "stop": found.stop, "reason": found.reason}
+    state = {
+        "stages": parts,
+        "stage": 0,
+        "canary": True,
+        "out_at": at.isoformat(),
+        "wave": None,
+        "below": None,
+        "looks": [{**look, **found.evidence}],
+    }
+    return Past(
+        _document(STOPPED_NAME, EVERYBODY, at, STOPPED_TEXT, len(drawn) // 20),
+        at,
+        canary,
+        delivered,
+        canary[-share(10, size) :],
+        reads=round(delivered * 0.08),
+        stop=Stop(spared, state, looked_at, at + GIVEN_UP_AFTER),
+    )
+
+
+def stopped_leavers(size: int, until: datetime) -> list[Leaver]:
+    """Who left because of it, before the guard looked. Fewer than its least stop nothing, in a small demo either."""
+    at = _moment(until, 1, STOPPED_DAY)
+    count = max(share(STOPPED_LEFT, size), GuardLimits().least_unfollows)
+    return [
+        Leaver(
+            f"o_demo_gone_{number:016d}",
+            "tb_card",
+            at - timedelta(days=20 + number),
+            at + timedelta(minutes=15 + 8 * number),
+        )
+        for number in range(1, count + 1)
     ]
 
 

@@ -125,7 +125,8 @@ def _write_past(
 ) -> None:
     account = accounts.get(session, SLUG)
     left = history.leavers(size, now)
-    known = ids | write.leavers(session, account_id, left)
+    gone = [*left, *history.stopped_leavers(size, now)]
+    known = ids | write.leavers(session, account_id, gone)
     write.windows(session, account_id, everybody, ids)
     write.notices(session, account_id, everybody, ids, now)
     write.past(session, account, list(history.past(everybody, left, size, now)), known, now)

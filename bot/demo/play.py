@@ -15,7 +15,7 @@ from bot import db, scheduler
 from bot.campaigns import comparison, definitions
 from bot.campaigns.comparison import Side
 from bot.campaigns.status import OPEN_RUNS
-from bot.clock import Clock
+from bot.clock import Clock, local
 from bot.demo import campaigns, deeds, truth
 from bot.demo.deeds import Act, Crowd
 from bot.demo.load import APP_ID, SIZES, Stage, apply_file
@@ -27,9 +27,9 @@ from bot.tables.campaigns import campaign_runs, mass_batches
 from bot.tables.outbox import outbox
 from bot.workers import run_due
 
-BEGIN = "2025-11-14 09:00"
-DAYS = 10
-FIRST_WAVE = timedelta(hours=11, minutes=30)  # after the beginning: 20:30
+BEGIN = "2025-11-14 08:00"
+DAYS, ENDS = 10, 10  # days lived, and the hour of the last day it stops at
+FIRST_WAVE = 20, 30  # of the first day
 SECOND_WAVE = timedelta(
     hours=48, seconds=2
 )  # after the first: a follow-up never takes a run's own key
@@ -57,7 +57,7 @@ def play(
     size: str,
     say: Callable[[str], None],
 ) -> None:
-    """Let ten days pass from where the clock stands. The demo must be loaded.
+    """Let ten days pass from where the clock stands, to ten in the morning. The demo must be loaded.
 
     Raises:
         Refused: the campaign could not be scheduled.
@@ -66,7 +66,7 @@ def play(
     chance = random.Random(SEED)  # noqa: S311 -- drawn, not secret
     begin, count = clock(), SIZES[size]
     everybody = list(people(count, begin))
-    first_wave = begin + FIRST_WAVE
+    first_wave = _first_wave(begin)
     with db.writing(stage.rt.engine) as session:
         apply_file(session, stage.rt, campaigns.approved(first_wave, count), begin)
     acts = deeds.deeds(crowd, everybody, count, first_wave)
@@ -75,9 +75,14 @@ def play(
     for day in range(DAYS):
         acts += _day(crowd, everybody, begin + timedelta(days=day), count, chance)
     second_wave = first_wave + SECOND_WAVE
-    live(crowd, acts, begin + timedelta(days=DAYS), (first_wave, second_wave, to_all), say)
+    live(crowd, acts, ends(begin), (first_wave, second_wave, to_all), say)
     # who reads what is planted above; a demo that runs on must not let the sandbox's personas read it again
     forget_unread(platform, APP_ID)
+
+
+def ends(begin: datetime) -> datetime:
+    """Where a play that begins at a moment stops."""
+    return local(begin + timedelta(days=DAYS)).replace(hour=ENDS, minute=0, second=0, microsecond=0)
 
 
 def live(
@@ -147,6 +152,13 @@ def outcomes(stage: Stage, account_id: int, now: datetime) -> tuple[Side, Side]:
             comparison.of_campaign(session, everybody, now),
             comparison.of_campaign(session, targeted, now),
         )
+
+
+def _first_wave(begin: datetime) -> datetime:
+    """This evening, or tomorrow's where this one is nearly over."""
+    hour, minute = FIRST_WAVE
+    evening = local(begin).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return evening if evening > begin + timedelta(hours=1) else evening + timedelta(days=1)
 
 
 def _day(

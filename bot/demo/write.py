@@ -7,11 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bot import operators
 from bot.accounts import Account
 from bot.campaigns import definitions, funnel
+from bot.campaigns.waves import CANARY_WAVE, REST_WAVE
 from bot.clock import month_of
 from bot.db import Session
-from bot.demo.history import Leaver, Past
+from bot.demo.history import Leaver, Past, Stop
 from bot.demo.population import Person
 from bot.tables.accounts import templates
 from bot.tables.campaigns import (
@@ -178,34 +180,41 @@ def past(
 def _one(
     session: Session, account: Account, one: Past, ids: Mapping[str, int], now: datetime
 ) -> None:
+    planned = len(one.people) + len(one.stop.spared if one.stop else ())
     campaign = definitions.save(session, account, one.document, one.at, by="demo")
     session.execute(
         sa.update(campaigns)
         .where(campaigns.c.id == campaign.id)
         .values(
-            status="finished",
-            approved_people=len(one.people),
-            approved_slots=len(one.people),
+            status="archived" if one.stop else "finished",
+            approved_people=planned,
+            approved_slots=planned,
             approved_hash=definitions.content_hash(campaign),
             approved_by=["小林", "周姐"],
             approved_at=one.at - timedelta(hours=3),
         )
     )
-    finished_at = one.at + FINISHES
+    ended = {"status": "finished", "finished_at": one.at + FINISHES}
+    if one.stop:
+        ended = {
+            "status": "cancelled",
+            "reason": "by_operator",
+            "finished_at": one.stop.cancelled_at,
+            "guard": one.stop.state,
+        }
     run_id = session.execute(
         sa.insert(campaign_runs)
         .values(
             account_id=account.id,
             campaign_id=campaign.id,
             due_at=one.at,
-            status="finished",
             content=dict(campaign.content),
             month=month_of(one.at),
             planned_to=max(ids.values()),
             last_follower_id=max(ids.values()),
             created_at=one.at,
             planned_at=one.at,
-            finished_at=finished_at,
+            **ended,
         )
         .returning(campaign_runs.c.id)
     ).scalar_one()
@@ -223,7 +232,7 @@ def _one(
                 "follower_id": follower_id,
                 "status": "sent",
                 "channel": "mass",
-                "wave": 1,
+                "wave": CANARY_WAVE if one.stop else REST_WAVE,
                 "batch_id": batch_id,
                 "queued_at": one.at,
                 "slot": "spent",
@@ -234,7 +243,43 @@ def _one(
             for follower_id in piece
         ],
     )
+    if one.stop:
+        _stopped(session, account.id, campaign.name, run_id, one.stop, ids)
     _results(session, account.id, campaign.id, run_id, one, ids, now)
+
+
+def _stopped(
+    session: Session,
+    account_id: int,
+    name: str,
+    run_id: int,
+    stop: Stop,
+    ids: Mapping[str, int],
+) -> None:
+    """Who was spared, and what the log says of it."""
+    session.execute(
+        sa.insert(deliveries),
+        [
+            {
+                "account_id": account_id,
+                "run_id": run_id,
+                "follower_id": follower_id,
+                "status": "skipped",
+                "reason": "cancelled",
+                "channel": "mass",
+                "wave": REST_WAVE,
+                "at": stop.cancelled_at,
+            }
+            for follower_id in sorted(ids[open_id] for open_id in stop.spared)
+        ],
+    )
+    for action, at in (
+        ("campaign.cancel", stop.cancelled_at),
+        ("campaign.archive", stop.cancelled_at + timedelta(minutes=5)),
+    ):
+        operators.audit(
+            session, action, f"campaign:{name}", operator="周姐", now=at, account_id=account_id
+        )
 
 
 def _pieces(follower_ids: Sequence[int]) -> list[Sequence[int]]:
@@ -252,7 +297,7 @@ def _batch(
             .values(
                 account_id=account_id,
                 run_id=run_id,
-                wave=1,
+                wave=CANARY_WAVE if one.stop else REST_WAVE,
                 number=number,
                 target="open_ids",
                 client_msg_id=f"demo-{run_id}-{number}",

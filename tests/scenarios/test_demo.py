@@ -2,15 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from bot import accounts, db
-from bot.campaigns import definitions, ledger
+from bot.campaigns import definitions, ledger, lines, live, outcome, pasts
 from bot.campaigns.experiment import in_holdout, pick
-from bot.demo import load, play, population, truth
+from bot.cli import cli
+from bot.clock import Clock
+from bot.commands import demo as command
+from bot.demo import history, load, play, population, truth
 from bot.runtime import Runtime
 from bot.tables.followers import followers
 from tests import factories
@@ -133,6 +138,75 @@ def test_ledger_and_platform_agree_on_the_day_of_the_campaign(demo: DemoWorld) -
     assert due == [factories.at("2025-11-18 20:30"), factories.at("2025-11-28 20:30")]
     assert {"微博转发抽小样", "中秋微博投票", "直播暗号"} <= set(past)
     assert shared == 30
+
+
+@pytest.mark.parametrize("size", [2_000, 20_000])
+def test_the_stopped_send_was_stopped_at_four_in_a_hundred(size: int) -> None:
+    everybody = list(population.people(size, CAMPAIGN_DAY))
+    one = history.stopped(everybody, size, CAMPAIGN_DAY)
+    assert one.stop is not None
+    planned = len(one.people) + len(one.stop.spared)
+    assert len({*one.people, *one.stop.spared}) == planned == 16_000 * size / truth.FULL
+    assert len(one.people) / planned == 0.04
+    (look,) = one.stop.state["looks"]
+    # the guard itself says so of these figures
+    assert (look["stop"], look["reason"]) == (True, "unfollows")
+    gone = history.stopped_leavers(size, CAMPAIGN_DAY)
+    assert look["unfollows"] == len(gone)
+    assert {one.open_id for one in gone} < set(one.people)
+    assert all(one.at < left.left_at < one.stop.looked_at for left in gone)
+    if size == truth.FULL:
+        assert round(look["unfollows"] / look["delivered"], 3) == 0.011
+
+
+@pytest.mark.sqlite
+def test_the_stopped_send_is_in_the_archive_with_what_the_guard_saw(demo: DemoWorld) -> None:
+    load.load(demo.stage, "small", CAMPAIGN_DAY)
+    with db.reading(demo.rt.engine) as session:
+        account = accounts.get(session, truth.SLUG)
+        campaign = definitions.get(session, account.id, history.STOPPED_NAME)
+        picture = live.picture(session, campaign, CAMPAIGN_DAY)
+        assert campaign.status == "archived"
+        (run,) = picture.runs
+        assert (run.status, run.planned, run.total.handed_over) == ("cancelled", 1_600, 64)
+        assert dict(run.reasons) == {("sent", ""): 64, ("skipped", "cancelled"): 1_536}
+        assert [look["stop"] for look in live.guard_looks(run)] == [True]
+        told = outcome.outcome(session, account.id, campaign.name)
+        assert (told.delivered, told.unfollows, told.slots) == (64, 5, 64)
+        # nothing is learned from a send that was stopped
+        assert campaign.name not in {one.name for one in pasts.every(session, account.id)}
+        assert lines.count(session, account.id, lines.Search(status="archived")) == 1
+
+
+@pytest.mark.sqlite
+def test_the_demo_opens_when_its_campaign_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the ten days do is tested below; here they pass at once."""
+    began: list[datetime] = []
+
+    def at_once(_stage: load.Stage, _platform: object, clock: Clock, *_given: object) -> None:
+        began.append(clock())
+        clock.frozen_at = play.ends(clock())
+
+    def told(*flags: str) -> str:
+        environ = {"QUNFEN_DATABASE_URL": f"sqlite:///{tmp_path}/demo.db", "LC_ALL": "en_US.UTF-8"}
+        found = CliRunner().invoke(cli, ["demo", "--size", "small", *flags], env=environ)
+        assert found.exit_code == 0, found.output
+        return found.stdout
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(play, "play", at_once)
+    monkeypatch.setattr(command, "_compare", lambda *_given: None)
+    first = told()
+    assert "loaded the brand: 2,000 followers" in first
+    assert "it is 2025-11-24 10:00 now, and the campaign is done" in first
+    assert began == [factories.at("2025-11-14 08:00")]
+    assert "the brand is here already" in told()
+    assert len(began) == 1
+    # the clock goes on from there: who asks to see days pass sees those that follow
+    told("--play")
+    assert began[1] - factories.at("2025-11-24 10:00") < timedelta(minutes=10)
 
 
 @pytest.mark.sqlite
