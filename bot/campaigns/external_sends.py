@@ -106,7 +106,7 @@ def state_external(
     unblocks mass; ``catch_up`` charges it.
 
     Raises:
-        Refused: unknown audience, a send that is explained already, or OpenIDs we do not know.
+        Refused: unknown audience, a send that is explained already or may be ours, or OpenIDs we do not know.
     """
     if audience not in ("all", "tag", "listed", "none"):
         raise Refused(f"'{audience}' is no audience; it went to all, tag, listed or none")
@@ -126,6 +126,8 @@ def state_external(
         ).one_or_none()
         if row is None:
             raise Refused(f"no unexplained mass send has the MsgID {msg_id}")
+        if row.audience == "unplaced":
+            raise Refused(f"the mass send {msg_id} may still be one of ours: ask again in a while")
         if row.audience != "unknown":
             raise Refused(f"the mass send {msg_id} is explained already: {row.audience}")
         moment, total, sent = row.at, row.total, row.sent

@@ -234,6 +234,19 @@ def test_a_send_from_elsewhere_is_explained_once(
         external_sends.state_external(session, account.id, "all", now, by="Bo", msg_id="78")
 
 
+def test_what_may_still_be_ours_is_not_said_to_be_explained(
+    account: Account, now: datetime, session: db.Session
+) -> None:
+    session.execute(
+        sa.insert(external_mass_sends).values(
+            account_id=account.id, source="event", msg_id="77", audience="unplaced", times=1,
+            month=MONTH, at=now,
+        )
+    )  # fmt: skip
+    with pytest.raises(Refused, match="one of ours"):
+        external_sends.state_external(session, account.id, "all", now, by="Bo", msg_id="77")
+
+
 def test_a_send_made_elsewhere_can_be_recorded_by_hand(
     account: Account, people: list[int], now: datetime, session: db.Session
 ) -> None:
