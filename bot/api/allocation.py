@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from bot import jobs
-from bot.api.cursors import slice_of
+from bot.api.cursors import page, position
 from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
 from bot.api.ledger import Month
 from bot.api.problems import found
@@ -74,8 +74,10 @@ class Begun(Told):
 def allocations_list(call: Call, session: Session, query: AllocationsAsked) -> AllocationsTold:
     """The campaigns of a month that may take part, and the divisions made so far, newest first."""
     month = query.month or month_of(call.now)
-    made = allocation.every(session, call.account.id, month)
-    page = slice_of(call, query, made, _told)
+    made = allocation.page(
+        session, call.account.id, month, limit=query.limit + 1, before=position(call, query)
+    )
+    listed = page(call, query, made, _told, lambda one: one.id)
     return AllocationsTold(
         month=month,
         offers=[
@@ -90,8 +92,8 @@ def allocations_list(call: Call, session: Session, query: AllocationsAsked) -> A
             )
             for one in allocation.offers(session, call.account, month, call.now)
         ],
-        allocations=page.items,
-        next=page.next,
+        allocations=listed.items,
+        next=listed.next,
     )
 
 

@@ -166,14 +166,16 @@ def propose(
     return allocation_id
 
 
-def every(session: Session, account_id: int, month: str) -> list[Divided]:
-    """The divisions of a month, newest first."""
-    rows = session.execute(
-        sa.select(allocations)
-        .where(allocations.c.account_id == account_id, allocations.c.month == month)
-        .order_by(allocations.c.id.desc())
-        .limit(50)
+def page(
+    session: Session, account_id: int, month: str, *, limit: int, before: int | None = None
+) -> list[Divided]:
+    """The divisions of a month, newest first, at most ``limit``; ``before``: older than the one of this id."""
+    query = sa.select(allocations).where(
+        allocations.c.account_id == account_id, allocations.c.month == month
     )
+    if before is not None:
+        query = query.where(allocations.c.id < before)
+    rows = session.execute(query.order_by(allocations.c.id.desc()).limit(limit))
     return [_divided(row) for row in rows]
 
 

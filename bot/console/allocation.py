@@ -20,6 +20,7 @@ from bot.errors import Invalid, Refused
 from bot.overview import numbers
 
 AT_ONCE = 50_000  # followers: more are divided by a job
+SHOWN = 10  # divisions of a page
 RATE_OF = {
     "groups": _l("各组预期"),
     "similar": _l("相似活动"),
@@ -154,10 +155,12 @@ def _ask(found: Divided) -> str:
 
 
 def _page(here: Here, errors: dict[str, str]) -> str:
-    month = asked_month(here)
+    month, after = asked_month(here), request.args.get("after", "")
     with db.reading(here.rt.engine) as session:
         offers = allocation.offers(session, here.account, month, here.now)
-        made = allocation.every(session, here.account.id, month)
+        made = allocation.page(
+            session, here.account.id, month, limit=SHOWN + 1, before=whole(after)
+        )
         risk = month_values.measured_risk(session, here.account.id)
     present = month_of(here.now)
     return render_template(
@@ -165,7 +168,9 @@ def _page(here: Here, errors: dict[str, str]) -> str:
         month=month,
         months=sorted({present, next_month(present), month}),
         offers=offers,
-        made=made,
+        made=made[:SHOWN],
+        after=after,
+        more=made[SHOWN - 1].id if len(made) > SHOWN else None,
         risk=risk,
         worth=month_values.FOLLOWER_WORTH,
         typed=request.form,

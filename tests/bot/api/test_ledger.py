@@ -98,6 +98,12 @@ def test_a_month_is_divided_in_the_background_and_put_in_force(
     assert jobs.run_one(rt.engine, bound(rt), rt.clock, "test", job_id=begun["job_id"])
     (made,) = api.told("GET", "/allocations?month=2025-03")["allocations"]
     assert (made["status"], made["figures"]["slots"]) == ("proposed", 5)
+    again = api.told("POST", "/allocations", body, 202)
+    assert jobs.run_one(rt.engine, bound(rt), rt.clock, "test", job_id=again["job_id"])
+    first = api.told("GET", "/allocations?month=2025-03&limit=1")
+    assert first["allocations"][0]["id"] > made["id"]
+    second = api.told("GET", f"/allocations?month=2025-03&limit=1&cursor={first['next']}")
+    assert (second["allocations"], second["next"]) == ([made], None)
     path = f"/allocations/{made['id']}"
     assert api.told("POST", f"{path}/enforce")["status"] == "in_force"
     assert api.refused("POST", f"{path}/enforce") == (409, "conflict")

@@ -1,6 +1,8 @@
 """Dividing a month's slots, from rows in the database to places that planning keeps."""
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import product
 
@@ -13,7 +15,7 @@ from bot.audiences import segments
 from bot.campaigns import allocation, holds, ledger, month_values
 from bot.campaigns.month_values import Choice, Settings
 from bot.errors import Refused
-from bot.tables.campaigns import mass_ledger
+from bot.tables.campaigns import allocations, mass_ledger
 from bot.tables.tracking import clicks, links
 from tests import factories
 from tests.bot.campaigns.makers import make_campaign, make_delivery, make_run
@@ -183,7 +185,7 @@ def test_what_is_in_force_is_kept_for_its_campaigns(
         with pytest.raises(Refused):
             allocation.put_in_force(session, account.id, first, now)
         allocation.put_in_force(session, account.id, second, now)
-        statuses = [one.status for one in allocation.every(session, account.id, MONTH)]
+        statuses = [one.status for one in allocation.page(session, account.id, MONTH, limit=9)]
         assert statuses == ["in_force", "replaced"]
         other = factories.make_account(session, "other", now=now)
         assert allocation.find(session, other, first) is None
@@ -238,3 +240,33 @@ def test_one_click_says_little_and_many_say_much() -> None:
     assert usual == pytest.approx(1.0)
     assert never < usual < once < often
     assert month_values.likelihood(5, 0, 0.0) == 1.0
+
+
+def test_however_many_are_put_in_force_at_once_one_is(
+    engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    with db.writing(engine) as session:
+        made = [
+            session.execute(
+                sa.insert(allocations)
+                .values(
+                    account_id=account.id, month=MONTH, status="proposed", figures={}, made_by="Ann",
+                    made_at=now,
+                )
+                .returning(allocations.c.id)
+            ).scalar_one()
+            for _ in range(4)
+        ]  # fmt: skip
+    together = threading.Barrier(len(made))
+
+    def put(allocation_id: int) -> None:
+        together.wait()
+        with db.writing(engine) as session:
+            allocation.put_in_force(session, account.id, allocation_id, now)
+
+    with ThreadPoolExecutor(len(made)) as threads:
+        for done in [threads.submit(put, one) for one in made]:
+            done.result()
+    with db.reading(engine) as session:
+        found = allocation.every(session, account.id, MONTH)
+    assert sorted(one.status for one in found) == ["in_force", "replaced", "replaced", "replaced"]

@@ -1,6 +1,8 @@
 """Dividing a month's slots in the console: proposed, looked at, put in force, taken back."""
 
+import re
 from datetime import datetime
+from html import unescape
 
 import pytest
 import sqlalchemy as sa
@@ -62,6 +64,27 @@ def test_what_cannot_be_divided_says_why(
 ) -> None:
     page = f"/console/{account.slug}/allocation/propose?month={MONTH}"
     assert pages.post(browser, page, form).status_code == 422
+
+
+def test_divisions_of_a_month_are_paged(
+    browser: FlaskClient, engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    with db.writing(engine) as session:
+        for number in range(12):
+            session.execute(
+                sa.insert(allocations).values(
+                    account_id=account.id, month=MONTH, status="replaced", made_by=f"第{number}人",
+                    made_at=now, figures={"slots": 1, "clicks": 1.0},
+                )
+            )  # fmt: skip
+    page = f"/console/{account.slug}/allocation?month={MONTH}"
+    first = browser.get(page).get_data(as_text=True)
+    assert "第11人" in first and "第2人" in first and "第1人" not in first
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert following is not None
+    second = browser.get(unescape(following[1])).get_data(as_text=True)
+    assert "第1人" in second and "第0人" in second and "第2人" not in second
+    assert 'rel="next"' not in second and "回到第一页" in second
 
 
 def test_a_month_without_campaigns_says_what_to_do(
