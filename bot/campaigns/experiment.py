@@ -67,8 +67,8 @@ def difference(
 ) -> Difference:
     """How much larger b's share is, with an interval; of nobody nothing is known: −1 to 1, p 1.
 
-    The interval is the plain one (unpooled standard errors) where every count is at least
-    ``PLAIN_FROM``, else Newcombe's hybrid of two Wilson intervals. ``z`` is pooled; ``p`` is its two-sided
+    The interval is the plain one (unpooled standard errors of unbiased variances) where every count is at
+    least ``PLAIN_FROM``, else Newcombe's hybrid of two Wilson intervals. ``z`` is pooled; ``p`` is its two-sided
     value, or Fisher's where a cell expects fewer than ``EXPECTED_FROM``.
     """
     _check(hits_a, people_a)
@@ -78,7 +78,7 @@ def difference(
     a, b = hits_a / people_a, hits_b / people_b
     quantile = NormalDist().inv_cdf((1 + confidence) / 2)
     if min(hits_a, people_a - hits_a, hits_b, people_b - hits_b) >= PLAIN_FROM:
-        reach = quantile * sqrt(a * (1 - a) / people_a + b * (1 - b) / people_b)
+        reach = quantile * sqrt(a * (1 - a) / (people_a - 1) + b * (1 - b) / (people_b - 1))
         low, high = b - a - reach, b - a + reach
     else:
         low, high = _newcombe(hits_a, people_a, hits_b, people_b, quantile)
