@@ -16,7 +16,7 @@ from bot import accounts, db
 from bot.accounts import Account
 from bot.audiences import index, segments
 from bot.audiences.index import Look
-from bot.campaigns import definitions, pasts
+from bot.campaigns import definitions, ledger, pasts
 from bot.campaigns.allocate import Candidate, Constraints
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.estimate import needed
@@ -206,6 +206,7 @@ def put_in_force(session: Session, account_id: int, allocation_id: int, now: dat
     Raises:
         Refused: its month is over, or it is no proposal.
     """
+    ledger.in_turn(session, account_id)  # two at once would both find none in force
     found = find(session, account_id, allocation_id)
     if found is None or found.status != "proposed":
         raise Refused("only a proposal is put in force")
