@@ -270,9 +270,10 @@ def _on_platform(person: Person, month: str) -> dict[str, Any]:
         "refuses": person.refuses,
         "counts": {month: len(person.sends)} if person.sends else {},
     }
-    # a window the platform closed in the meantime is planted: nothing here can know of it
-    if person.open and person.wrote_at and not person.role.fails:
+    # a window the platform closed or somebody used up in the meantime is planted: nothing here can know of it
+    if person.open and person.wrote_at and (person.role.used_up or not person.role.fails):
         told["wrote_at"] = person.wrote_at.timestamp()
+        told["used"] = write.MESSAGES if person.role.used_up else 0
     return told
 
 

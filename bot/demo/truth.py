@@ -4,7 +4,7 @@ Every figure is of the full size, 20,000 followers; smaller demos have the same 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 FULL = 20_000
@@ -27,7 +27,8 @@ class Role:
 
     ``way``: window, consent, mass, none (no slot left), held, or empty for who is in no group.
     ``guided``: 0 never, 1 after the first wave, 2 after the second. ``writes``: between the waves.
-    ``fails``: the platform refuses it, which the plan could not know.
+    ``fails``: the platform refuses it, which the plan could not know: of the windows some were closed (45015), and
+    of some another program had ``used_up`` the messages (45047).
     """
 
     group: str = ""
@@ -35,6 +36,7 @@ class Role:
     variant: str = ""
     guided: int = 0
     fails: bool = False
+    used_up: bool = False
     writes: bool = False
     commented: bool = False
     coupon: bool = False
@@ -53,7 +55,8 @@ _PLAN: tuple[tuple[str, str, str, tuple[int, int, int]], ...] = (
     ("window", "", "wave2", (25, 12, 24)),
     ("window", "", "wrote", (75, 40, 96)),
     ("window", "", "silent", (47, 20, 58)),
-    ("window", "", "fails", (3, 2, 4)),
+    ("window", "", "fails", (2, 1, 2)),
+    ("window", "", "used_up", (1, 1, 2)),
     ("consent", "", "guided", (60, 20, 32)),
     ("consent", "", "wave2", (15, 8, 14)),
     ("consent", "", "wrote", (35, 20, 46)),
@@ -107,7 +110,8 @@ def _group(number: int, size: int) -> Iterator[Role]:
             way,
             variant,
             guided={"guided": 1, "wave2": 2}.get(deed, 0),
-            fails=deed == "fails",
+            fails=deed in ("fails", "used_up"),
+            used_up=deed == "used_up",
             writes=deed in ("wave2", "wrote"),
         )
         yield from [role] * count
@@ -136,11 +140,7 @@ def _with_deeds(made: list[Role], size: int) -> Iterator[Role]:
         },
     }
     for at, role in enumerate(made):
-        yield _changed(role, {name: at in places for name, places in chosen.items()})
-
-
-def _changed(role: Role, deeds: Mapping[str, bool]) -> Role:
-    return Role(role.group, role.way, role.variant, role.guided, role.fails, role.writes, **deeds)
+        yield replace(role, **{name: at in places for name, places in chosen.items()})
 
 
 def _spread(places: Sequence[int], count: int) -> list[int]:

@@ -26,7 +26,7 @@ def add_many(world: World, account: Account, people: Iterable[Mapping[str, Any]]
 
     Each is ``{"open_id", "subscribe_time"? (unix seconds), "source"? (ADD_SCENE_…), "scene"?,
     "tags"? [names], "unionid"?, "refuses"?, "wrote_at"? (unix seconds: their last message opened a window then),
-    "counts"? {month: already received}}``. Existing ones stay.
+    "used"? (messages of that window already used), "counts"? {month: already received}}``. Existing ones stay.
     """
     now = world.now()
     given = [dict(person) for person in people]
@@ -51,7 +51,11 @@ def add_many(world: World, account: Account, people: Iterable[Mapping[str, Any]]
         for person in given:
             if person.get("wrote_at"):
                 windows.open_long(
-                    world.store, account.id, person["open_id"], float(person["wrote_at"])
+                    world.store,
+                    account.id,
+                    person["open_id"],
+                    float(person["wrote_at"]),
+                    used=int(person.get("used") or 0),
                 )
         by_tag: dict[str, list[str]] = {}
         for person in given:

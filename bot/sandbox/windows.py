@@ -10,12 +10,12 @@ from bot.sandbox.refusal import Refusal
 from bot.sandbox.state import Row, Store
 
 
-def open_long(store: Store, account_id: int, open_id: str, now: float) -> None:
-    """A message from the follower: 5 within 48 hours, not 5 more."""
+def open_long(store: Store, account_id: int, open_id: str, now: float, *, used: int = 0) -> None:
+    """A message from the follower: 5 within 48 hours, not 5 more; ``used`` of them elsewhere."""
     store.run(
         "UPDATE followers SET long_left = ?, long_until = ?, wrote_at = ?"
         " WHERE account_id = ? AND open_id = ?",
-        LONG_WINDOW_MESSAGES,
+        max(0, LONG_WINDOW_MESSAGES - used),
         now + LONG_WINDOW_SECONDS,
         now,
         account_id,

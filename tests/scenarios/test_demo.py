@@ -95,6 +95,7 @@ def test_the_planted_figures_of_the_full_size_add_up() -> None:
     assert dict(guided) == {truth.CORE: 402, truth.WIDER: 200, truth.ALIKE: 442}
     fails = Counter(role.way + role.variant for role in roles if role.fails)
     assert dict(fails) == {"window": 9, "consent": 8, "massA": 21, "massB": 21}
+    assert sum(role.used_up for role in roles) == 4
     deeds = [sum(getattr(role, name) for role in roles) for name in ("commented", "coupon", "used")]
     assert deeds == [642, 588, 203]
     assert (sum(role.leaves for role in roles), sum(role.bought for role in roles)) == (9, 96)

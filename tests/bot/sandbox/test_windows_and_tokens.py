@@ -15,6 +15,19 @@ def test_a_message_allows_five_within_48_hours(api: Api) -> None:
     assert [api.custom() for _ in range(6)] == [0] * 5 + [45047], "a further message resets to five"
 
 
+def test_who_came_before_may_have_a_window_that_is_used_up(api: Api) -> None:
+    now = api.platform.moment().timestamp()
+    people = [
+        {"open_id": "o_used", "wrote_at": now - 60, "used": 5},
+        {"open_id": "o_one", "wrote_at": now - 60, "used": 4},
+        {"open_id": "o_late", "wrote_at": now - 48 * 3600, "used": 5},
+    ]
+    api.platform.add_followers(SERVICE, people)
+    assert api.custom("o_used") == 45047
+    assert [api.custom("o_one") for _ in range(2)] == [0, 45047]
+    assert api.custom("o_late") == 45015, "a window that ended is no window, used up or not"
+
+
 def test_the_48_hours_end(api: Api) -> None:
     api.platform.say(SERVICE, LAN, "你好")
     api.pass_seconds(48 * 3600 - 1)
