@@ -33,6 +33,9 @@ DEFAULTS: Mapping[str, int] = {
 SHARES = {REPLY: 0.0, LATER: 0.05, CAMPAIGN: 0.10, SYNC: 0.20}
 MARGIN = 1.2  # replies of today may be a fifth more than the busiest of the last days
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=60), timedelta(minutes=30)
+BURST = (
+    1 / 6
+)  # of what an API allows a minute; all at once would be twice that across two of its minutes
 RECENT = timedelta(minutes=10)  # a refusal so soon after the last pause makes the next one longer
 SHORTEST_PACE = timedelta(hours=1)  # a day younger than this says nothing about its pace
 
@@ -55,6 +58,29 @@ class Budget:
     @property
     def left(self) -> int:
         return max(0, self.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``calls`` of an API in any ``seconds``, as the platform told it."""
+
+    calls: int
+    seconds: int
+
+    @property
+    def shared(self) -> float:
+        """What is for calls that can wait: the rest is for replies, which are never held."""
+        return max(1.0, self.calls * (1 - SHARES[CAMPAIGN]))
+
+    @property
+    def most(self) -> int:
+        """Calls that may begin at once when none began for a while."""
+        return max(1, int(self.shared * BURST))
+
+    @property
+    def per_second(self) -> float:
+        """How fast further calls may begin: with ``most`` these are no more than ``shared`` in any ``seconds``."""
+        return max(1.0, self.shared - self.most) / self.seconds
 
 
 def priority_of(purpose: str) -> str:

@@ -33,6 +33,9 @@ FEATURE = "users"
 OPEN = ("listing", "reading", "refreshing")
 
 
+LIST, DETAILS = "/cgi-bin/user/get", "/cgi-bin/user/info/batchget"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a sync is. ``total`` is of the present state: listed OpenIDs, then details to read."""
@@ -46,6 +49,11 @@ class Progress:
     @property
     def more(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def api(self) -> str:
+        """What the next step calls."""
+        return LIST if self.state == "listing" else DETAILS
 
 
 def begin(session: Session, account_id: int, now: datetime, *, full: bool = True) -> Progress:
@@ -79,6 +87,13 @@ def begin(session: Session, account_id: int, now: datetime, *, full: bool = True
     return _progress(found)
 
 
+def by_id(session: Session, sync_id: int) -> Progress:
+    """How far a sync is."""
+    return _progress(
+        session.execute(sa.select(follower_syncs).where(follower_syncs.c.id == sync_id)).one()
+    )
+
+
 def last(session: Session, account_id: int) -> Progress | None:
     """The latest sync of an account, for pages that show it."""
     row = session.execute(
@@ -106,9 +121,7 @@ def step(engine: sa.Engine, wechat: WeChat, sync_id: int, now: datetime) -> Prog
         else:
             _read_details(engine, wechat, row, now)
     with reading(engine) as session:
-        return _progress(
-            session.execute(sa.select(follower_syncs).where(follower_syncs.c.id == sync_id)).one()
-        )
+        return by_id(session, sync_id)
 
 
 @contextmanager

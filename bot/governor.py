@@ -2,12 +2,18 @@
 
 Counted in memory and written with the outbox's own transactions, never a write a call. Several
 processes may together go a little beyond their share; the tenth that is kept for replies takes that.
+
+Where the platform told how often an API may be called, all processes take what they begin out of one bucket
+of the store, a second's worth at a time. An empty bucket is left alone until it is half full again, so that
+messages are not claimed again and again only to wait.
 """
 
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -16,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import allowances, clock, db, jobs, outbox_claims
-from bot.allowances import CAMPAIGN, DEFAULTS, PRIORITIES, SYNC, Budget
+from bot.allowances import CAMPAIGN, DEFAULTS, PRIORITIES, REPLY, SYNC, Budget, Rate
 from bot.clock import day_of
 from bot.db import Session
 from bot.tables.accounts import api_calls, api_quotas
@@ -27,6 +33,8 @@ LOOK_EVERY = 2.0  # seconds the counts of other processes may be old
 WRITE_EVERY = 1.0  # seconds between two writes of our own
 MASS = "/cgi-bin/message/mass/"
 LEARN = "learn_quotas"  # the job
+KEEP_RATE = timedelta(days=2)  # it is asked for every three hours
+LOOK_AGAIN = 900.0  # seconds until a sync asks again whether the day has room for it
 WEEK = 7  # days whose calls say what replies will need today
 
 
@@ -35,6 +43,9 @@ class Store(Protocol):
 
     def get(self, key: str) -> str | None: ...
     def put(self, key: str, value: str, seconds: float) -> None: ...
+    def take(
+        self, key: str, wanted: int, most: int, per_second: float, *, forced: bool = False
+    ) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +63,18 @@ class _Seen:
 
     budget: Budget
     pause: Pause | None
+    rate: Rate | None
     day: date
     at: float
+
+
+@dataclass(slots=True)
+class _Hand:
+    """Calls of one API that this process took out of the bucket and did not count yet; below 0 what it owes it."""
+
+    calls: int = 0
+    taken_at: float = 0.0  # as ``clock.tick_seconds``
+    dry_until: float = 0.0
 
 
 @dataclass
@@ -67,6 +88,7 @@ class Governor:
     _counts: dict[tuple[int, date, str, str], list[int]] = field(
         default_factory=lambda: defaultdict(lambda: [0, 0, 0])
     )
+    _hands: dict[tuple[int, str], _Hand] = field(default_factory=dict)  # of APIs with a rate
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ask: set[int] = field(default_factory=set)  # accounts whose figures the platform shall say
     _written: float = 0.0
@@ -76,7 +98,19 @@ class Governor:
         seen = self._look(account_id, api, now)
         if seen.pause is not None and seen.pause.until > now:
             return 0
-        return allowances.granted(self._ours(account_id, seen.budget, now), priority, wanted, now)
+        most = allowances.granted(self._ours(account_id, seen.budget, now), priority, wanted, now)
+        if seen.rate is None or priority == REPLY:
+            return most
+        return self._paced(account_id, seen.rate, api, most)
+
+    def wait(self, account_id: int, apis: Iterable[str], now: datetime) -> float:
+        """Seconds a sync that calls these APIs must wait; 0: it may go on."""
+        found = 0.0
+        for api in apis:
+            if self.grant(account_id, api, SYNC, 1, now) == 0:
+                self.count(account_id, api, SYNC, now, calls=0, held=1)
+                found = max(found, self._room_in(account_id, api, now))
+        return found
 
     def count(
         self,
@@ -95,10 +129,13 @@ class Governor:
             counts[0] += calls
             counts[1] += refused
             counts[2] += held
+            hand = self._hands.get((account_id, api))
+            if hand is not None:
+                hand.calls -= calls
 
     def called(self, account_id: int, path: str, errcode: int | None, now: datetime) -> None:
         """One call that is not of many at once: of a batch, a sync, the console or a job."""
-        priority = CAMPAIGN if path.startswith(MASS) else SYNC
+        priority = CAMPAIGN if path.startswith(MASS) else _PRIORITY.get()
         refused = errcode in (DAY_USED_UP, TOO_FREQUENT)
         self.count(account_id, path, priority, now, refused=int(refused))
 
@@ -120,6 +157,12 @@ class Governor:
     def lift(self, account_id: int, api: str, now: datetime) -> None:
         """The platform says there are calls left: no pause any more."""
         self._keep(account_id, api, Pause(now, "lifted"), now)
+
+    def told_rate(self, account_id: int, api: str, calls: int, seconds: int) -> None:
+        """How often the platform says an API may be called; 0: it does not say."""
+        value = f"{calls} {seconds}" if calls > 0 and seconds > 0 else ""
+        self.store.put(_rate_key(account_id, api), value, KEEP_RATE.total_seconds())
+        self._seen.pop((account_id, api), None)
 
     def held(self, now: datetime) -> sa.ColumnElement[bool] | None:
         """Outbox rows that may not leave now, as a clause; None: there are none."""
@@ -190,8 +233,53 @@ class Governor:
             with db.reading(self.engine) as session:
                 [budget] = budgets(session, account_id, now, [api])
             pause = read_pause(self.store, account_id, api)
-            seen = self._seen[account_id, api] = _Seen(budget, pause, day, at)
+            rate = _read_rate(self.store, account_id, api)
+            self._settle(account_id, api, rate)
+            seen = self._seen[account_id, api] = _Seen(budget, pause, rate, day, at)
         return seen
+
+    def _paced(self, account_id: int, rate: Rate, api: str, wanted: int) -> int:
+        """How many of ``wanted`` calls the rate allows now: of what is in hand, and of what the bucket gives.
+
+        Calls under way are in hand until they are counted. Where several priorities call at once they may go a
+        little beyond it, which is paid back.
+        """
+        with self._lock:
+            hand = self._hands.setdefault((account_id, api), _Hand())
+            missing, at = wanted - hand.calls, clock.tick_seconds()
+        if missing > 0 and at >= hand.dry_until:
+            # a second's worth at once, so that the store is asked about once a second
+            asked = max(missing, min(rate.most, round(rate.per_second)))
+            taken = self.store.take(_bucket_key(account_id, api), asked, rate.most, rate.per_second)
+            with self._lock:
+                hand.calls += taken
+                hand.taken_at = at
+                if taken < missing:
+                    hand.dry_until = at + rate.most / 2 / rate.per_second
+        return max(0, min(wanted, hand.calls))
+
+    def _settle(self, account_id: int, api: str, rate: Rate | None) -> None:
+        """Pay what calls that nobody granted owe the bucket, and forget what was taken long ago and not used."""
+        with self._lock:
+            if rate is None:
+                self._hands.pop((account_id, api), None)
+                return
+            hand = self._hands.setdefault((account_id, api), _Hand())
+            owed = max(0, -hand.calls)
+            old = clock.tick_seconds() - hand.taken_at > rate.seconds
+            hand.calls = 0 if owed or old else hand.calls
+        if owed:
+            key = _bucket_key(account_id, api)
+            self.store.take(key, owed, rate.most, rate.per_second, forced=True)
+
+    def _room_in(self, account_id: int, api: str, now: datetime) -> float:
+        """Seconds until it is worth asking again for an API of which nothing was granted."""
+        seen = self._look(account_id, api, now)
+        if seen.pause is not None and seen.pause.until > now:
+            return (seen.pause.until - now).total_seconds()
+        hand = self._hands.get((account_id, api))
+        dry = hand.dry_until - clock.tick_seconds() if hand is not None else 0.0
+        return dry if dry > 0 else LOOK_AGAIN
 
     def _held(self, now: datetime) -> dict[tuple[int, str], list[str]]:
         """APIs of accounts from which something is held back, and whose calls are."""
@@ -231,6 +319,19 @@ def ask_platform(session: Session, account_id: int, now: datetime) -> None:
     )
 
 
+_PRIORITY: ContextVar[str] = ContextVar("priority", default=SYNC)
+
+
+@contextmanager
+def on_behalf_of(priority: str) -> Iterator[None]:
+    """Count single calls in here as of this priority, such as those of a tag that a campaign needs."""
+    before = _PRIORITY.set(priority)
+    try:
+        yield
+    finally:
+        _PRIORITY.reset(before)
+
+
 PURPOSES = ("reply", "agent", "later", "preview")  # all others are campaigns'
 
 
@@ -241,6 +342,14 @@ def read_pause(store: Store, account_id: int, api: str) -> Pause | None:
         return None
     value = json.loads(kept)
     return Pause(datetime.fromisoformat(value["until"]), value["why"], value["times"])
+
+
+def _read_rate(store: Store, account_id: int, api: str) -> Rate | None:
+    kept = store.get(_rate_key(account_id, api))
+    if not kept:
+        return None
+    calls, seconds = map(int, kept.split())
+    return Rate(calls, seconds)
 
 
 def budgets(
@@ -298,6 +407,14 @@ def _add(session: Session, mark: tuple[int, date, str, str], counts: list[int]) 
             set_={name: api_calls.c[name] + statement.excluded[name] for name in names},
         )
     )
+
+
+def _rate_key(account_id: int, api: str) -> str:
+    return f"rate:{account_id}:{api}"
+
+
+def _bucket_key(account_id: int, api: str) -> str:
+    return f"pace:{account_id}:{api}"
 
 
 def _key(account_id: int, api: str) -> str:

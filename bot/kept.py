@@ -25,6 +25,22 @@ AWAY_SECONDS = (
 )
 QUEUE = "qunfen"  # the list through which job ids go to workers (bot.distributed)
 
+# One script, so that of many workers no two take the same token; by Redis' clock, which is one for all of them.
+# What a bucket holds is kept as text: a number that a script returns loses its fraction.
+TAKE = """
+local wanted, most, per_second, forced = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local kept = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local tokens, at = tonumber(kept[1] or most), tonumber(kept[2] or now)
+local filled = math.min(most, tokens + math.max(0, now - at) * per_second)
+local given = forced and wanted or math.max(0, math.min(wanted, math.floor(filled)))
+local left = filled - given
+redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', left), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(((most - left) / per_second + 1) * 1000))
+return given
+"""
+
 Answer = TypeVar("Answer")
 log = logs.get()
 
@@ -97,6 +113,23 @@ class DatabaseStore:
                 .values(value=one_less)
             )
 
+    def take(
+        self, key: str, wanted: int, most: int, per_second: float, *, forced: bool = False
+    ) -> int:
+        """Take up to ``wanted`` tokens out of a bucket of ``most`` that fills by ``per_second``: how many there were.
+
+        ``forced``: all of them, on credit where there are too few.
+        """
+        now = self._now().timestamp()
+        with db.writing(self._engine) as session:
+            tokens, at = _bucket(lock(session, key), most, now)
+            filled = min(most, tokens + max(0.0, now - at) * per_second)
+            given = wanted if forced else max(0, min(wanted, int(filled)))
+            left = filled - given
+            full_again = self._now() + timedelta(seconds=(most - left) / per_second + 1)
+            write(session, key, f"{left:.6f} {now:.6f}", full_again)
+        return given
+
 
 class RedisStore:
     """The store in Redis: the same methods, expiry by Redis' own clock.
@@ -117,6 +150,7 @@ class RedisStore:
             socket_timeout=REDIS_SECONDS,
             socket_connect_timeout=REDIS_SECONDS,
         )
+        self._script = self._redis.register_script(TAKE)
         self._otherwise = otherwise
         self._away_until = 0.0  # by clock.tick_seconds
         self._lock = threading.Lock()
@@ -155,6 +189,18 @@ class RedisStore:
         """Take one back of what ``count`` counted within a span of ``seconds``, unless that ended."""
         self._ask(lambda: self._uncount(key, seconds), lambda rows: rows.uncount(key, seconds))
 
+    def take(
+        self, key: str, wanted: int, most: int, per_second: float, *, forced: bool = False
+    ) -> int:
+        """Take up to ``wanted`` tokens out of a bucket of ``most`` that fills by ``per_second``: how many there were.
+
+        ``forced``: all of them, on credit where there are too few. A bucket nobody knows of is full.
+        """
+        return self._ask(
+            lambda: self._take(key, wanted, most, per_second, forced),
+            lambda rows: rows.take(key, wanted, most, per_second, forced=forced),
+        )
+
     def queued(self) -> int:
         """How many job ids wait for a worker.
 
@@ -170,6 +216,10 @@ class RedisStore:
             together.set(name, 0, nx=True, px=_milliseconds(seconds))
             together.incr(name)
             return int(together.execute()[1])
+
+    def _take(self, key: str, wanted: int, most: int, per_second: float, forced: bool) -> int:
+        name = f"{REDIS_PREFIX}bucket:{key}"
+        return int(self._script([name], [wanted, most, per_second, int(forced)]))
 
     def _uncount(self, key: str, seconds: float) -> None:
         name = f"{REDIS_PREFIX}count:{key}"
@@ -235,6 +285,12 @@ def prune(session: Session, now: datetime) -> int:
         .returning(kept.c.key)
     )
     return len(gone.all())
+
+
+def _bucket(value: str | None, most: int, now: float) -> tuple[float, float]:
+    """(tokens, as of when) of a kept bucket; one nobody knows of is full."""
+    tokens, _, at = (value or f"{most} {now}").partition(" ")
+    return float(tokens), float(at)
 
 
 def _lease_key(key: str) -> str:

@@ -134,6 +134,7 @@ def learn(engine: Engine, wechat: WeChat, minder: Governor, account_id: int, now
                 raise
             log.info("quota_not_told", account=account_id, api=api, errcode=problem.errcode)
             continue
+        minder.told_rate(account_id, api, found.calls, found.seconds)
         if found.daily_limit <= 0:
             continue
         minder.flush(engine)

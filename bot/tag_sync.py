@@ -28,6 +28,7 @@ from bot.wechat import tags as gateway
 from bot.wechat.client import WeChat
 
 SYSTEM_TAGS = (0, 1, 2)  # cannot be edited; 45058
+APIS = ("/cgi-bin/tags/members/batchtagging", "/cgi-bin/tags/members/batchuntagging")
 LEASE = timedelta(minutes=5)  # longer than any run of CALLS calls
 CALLS = 50
 ROWS = 200  # followers a transaction: a push never waits longer than that takes

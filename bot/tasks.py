@@ -41,6 +41,7 @@ from bot import (
     templates,
     webhook_deliveries,
 )
+from bot.allowances import CAMPAIGN, SYNC
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
 from bot.audiences import catalogue, index, portrait
 from bot.campaigns import (
@@ -183,7 +184,7 @@ def every_account(name: str, rt: Runtime, context: JobContext) -> None:
 
 
 def sync_followers(rt: Runtime, context: JobContext) -> Again | None:
-    """One page of the follower list, or one call of details."""
+    """One page of the follower list, or one call of details, unless what is left of its quota is for others."""
     now, account_id = context.clock(), context.arguments["account_id"]
     sync_id = context.arguments.get("sync_id")
     if sync_id is None:
@@ -193,6 +194,11 @@ def sync_followers(rt: Runtime, context: JobContext) -> Again | None:
             tag_sync.start_over(session, account_id)
             begun = follower_sync.begin(session, account_id, now)
         return Again(arguments={**context.arguments, "sync_id": begun.id})
+    with db.reading(rt.engine) as session:
+        seen = follower_sync.by_id(session, sync_id)
+    waits = rt.governor.wait(account_id, [seen.api], now) if seen.more else 0
+    if waits:
+        return Again(waits)
     progress = follower_sync.step(rt.engine, rt.wechat(account_id), sync_id, now)
     with db.writing(rt.engine) as session:
         jobs.progress(session, context.job_id, progress.done, progress.total)
@@ -225,7 +231,8 @@ def fill_temporary_tag(rt: Runtime, context: JobContext) -> Again | None:
     """Some calls for tags that live for one send."""
     account_id = context.arguments["account_id"]
     wechat = rt.wechat(account_id)
-    more = temporary_tags.step(rt.engine, wechat, account_id, context.clock())
+    with governor.on_behalf_of(CAMPAIGN):
+        more = temporary_tags.step(rt.engine, wechat, account_id, context.clock())
     return Again() if more else None
 
 
@@ -243,9 +250,14 @@ def read_templates(rt: Runtime, context: JobContext) -> None:
 
 
 def sync_tags(rt: Runtime, context: JobContext) -> Again | None:
-    """Tell the platform what changed in the tags it mirrors."""
+    """Tell the platform what changed in the tags it mirrors, unless what is left of the quota is for campaigns."""
     account_id = context.arguments["account_id"]
-    more = tag_sync.run(rt.engine, rt.wechat(account_id), account_id, context.clock())
+    now, minder = context.clock(), rt.governor
+    waits = minder.wait(account_id, tag_sync.APIS, now)
+    if waits:
+        return Again(waits)
+    calls = min(minder.grant(account_id, api, SYNC, tag_sync.CALLS, now) for api in tag_sync.APIS)
+    more = tag_sync.run(rt.engine, rt.wechat(account_id), account_id, now, calls=calls)
     return Again() if more else None
 
 

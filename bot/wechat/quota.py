@@ -11,11 +11,13 @@ from bot.wechat.client import WeChat
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Calls of one API today; about 1 % inexact."""
+    """Calls of one API today; about 1 % inexact. ``calls`` in ``seconds`` are allowed; 0: no such limit was told."""
 
     daily_limit: int
     used: int
     remain: int
+    calls: int = 0
+    seconds: int = 0
 
 
 def of(wechat: WeChat, path: str) -> Quota:
@@ -24,10 +26,9 @@ def of(wechat: WeChat, path: str) -> Quota:
     Raises:
         WeChatError: 76021 the path is wrong, …
     """
-    quota = wechat.call("/cgi-bin/openapi/quota/get", {"cgi_path": path}).get("quota")
-    found: dict[str, Any] = quota if isinstance(quota, dict) else {}
-    limit, used, remain = (_number(found.get(name)) for name in ("daily_limit", "used", "remain"))
-    return Quota(limit, used, remain)
+    body = wechat.call("/cgi-bin/openapi/quota/get", {"cgi_path": path})
+    day = _numbers(body.get("quota"), "daily_limit", "used", "remain")
+    return Quota(*day, *_numbers(body.get("rate_limit"), "call_count", "refresh_second"))
 
 
 def callback_ips(wechat: WeChat) -> list[str]:
@@ -47,6 +48,10 @@ def check_callback(wechat: WeChat) -> dict[str, Any]:
         WeChatError: 40201 no address is set, …
     """
     return wechat.call("/cgi-bin/callback/check", {"action": "all", "check_operator": "DEFAULT"})
+
+
+def _numbers(found: object, *names: str) -> list[int]:
+    return [_number(found.get(name) if isinstance(found, dict) else None) for name in names]
 
 
 def _number(value: object) -> int:

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import db, outbox, quotas
+from bot import clock as real_clock
+from bot import db, governor, outbox, quotas, tag_sync, tasks
 from bot.accounts import Account
 from bot.clock import Clock
 from bot.governor import Governor, read_pause
-from bot.kept import DatabaseStore
+from bot.jobs import Again, JobContext
+from bot.kept import DatabaseStore, RedisStore
+from bot.runtime import Runtime
 from bot.tables.accounts import api_calls
 from bot.tables.outbox import outbox as table
 from bot.wechat import quota
@@ -175,3 +178,161 @@ def test_too_often_pauses_for_a_minute_then_for_longer(office: Office) -> None:
         assert office.drain(gateway) == 0
         office.clock.move_to(pause.until)
     assert office.drain(gateway) == 3
+
+
+BATCH = "/cgi-bin/message/mass/send"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds by which the steady clock, which waits are measured by, is ahead."""
+    ahead, tick = [0.0], real_clock.tick_seconds
+    monkeypatch.setattr(real_clock, "tick_seconds", lambda: tick() + ahead[0])
+    return ahead
+
+
+def pass_time(office: Office, later: list[float], seconds: float) -> None:
+    later[0] += seconds
+    office.clock.move_to(office.clock() + timedelta(seconds=seconds))
+
+
+def test_the_platforms_own_rate_is_learned(office: Office) -> None:
+    def granted(priority: str) -> int:
+        return office.governor.grant(office.account.id, BATCH, priority, 50, START)
+
+    assert granted("campaign") == 50
+    learn(office)
+    # 60 a minute, of which a tenth is for replies and a sixth of the rest may begin at once
+    assert granted("campaign") == 9
+    assert granted("reply") == 50
+    office.governor.told_rate(office.account.id, BATCH, 0, 60)
+    assert granted("campaign") == 50
+
+
+def test_a_campaign_goes_no_faster_than_the_rate_and_nobody_waits_behind_it(
+    office: Office, later: list[float]
+) -> None:
+    # 540 of these 600 for all but replies: 90 at once, then 7.5 a second
+    office.governor.told_rate(office.account.id, SEND, 600, 60)
+    gateway = Gateway()
+    office.owe("delivery", 140)
+    office.drain(gateway)
+    assert office.statuses("delivery") == {"sent": 90, "waiting": 50}
+    # nothing is claimed for nothing until the bucket is half full
+    pass_time(office, later, 5)
+    assert office.drain(gateway) == 0
+    office.owe("reply", 10)
+    assert office.drain(gateway) == 10
+    pass_time(office, later, 3)
+    office.drain(gateway)
+    # 60 came in 8 seconds, of which replies had 10
+    assert office.statuses("delivery") == {"sent": 140}
+
+
+def test_what_replies_took_is_paid_back(office: Office, later: list[float]) -> None:
+    account_id = office.account.id
+    office.governor.told_rate(account_id, SEND, 600, 60)
+    assert office.governor.grant(account_id, SEND, "reply", 200, START) == 200
+    office.governor.count(account_id, SEND, "reply", START, calls=200)
+    pass_time(office, later, 3)
+    # 90 were in the bucket, so 110 are owed; 22 a second and a half later that is still so
+    assert office.governor.grant(account_id, SEND, "campaign", 10, office.clock()) == 0
+    pass_time(office, later, 18)
+    assert office.governor.grant(account_id, SEND, "campaign", 30, office.clock()) == 25
+
+
+def together(engine: sa.Engine, stores: list[Any], account_id: int) -> list[int]:
+    governors = [Governor(engine, store) for store in stores]
+    governors[0].told_rate(account_id, SEND, 600, 60)
+    return [one.grant(account_id, SEND, "campaign", 40, START) for one in governors * 2]
+
+
+def test_many_processes_share_one_rate_in_rows(engine: sa.Engine, account: Account) -> None:
+    clock = Clock(frozen_at=START)
+    stores = [DatabaseStore(engine, clock) for _ in range(3)]
+    assert together(engine, stores, account.id) == [40, 40, 10, 40, 40, 10]
+
+
+@pytest.mark.redis
+def test_many_processes_share_one_rate_in_redis(
+    engine: sa.Engine, account: Account, redis_url: str
+) -> None:
+    stores = [RedisStore(redis_url) for _ in range(3)]
+    granted = together(engine, stores, account.id)
+    # Redis' clock runs meanwhile
+    assert granted[:2] == [40, 40]
+    assert 10 <= granted[2] < 40
+    assert granted[3:] == granted[:3]
+
+
+def test_while_redis_is_away_the_rate_is_shared_in_rows(
+    engine: sa.Engine, account: Account
+) -> None:
+    rows = DatabaseStore(engine, Clock(frozen_at=START))
+    stores = [RedisStore("redis://127.0.0.1:1/0", otherwise=rows) for _ in range(2)]
+    assert together(engine, [*stores, rows], account.id) == [40, 40, 10, 40, 40, 10]
+
+
+def spent(engine: sa.Engine, account: Account, api: str, calls: int) -> None:
+    with db.writing(engine) as session:
+        row = {"account_id": account.id, "day": START.date(), "api": api, "priority": "sync"}
+        session.execute(sa.insert(api_calls).values(**row, calls=calls, refused=0, held=0))
+
+
+@pytest.fixture
+def work(rt: Runtime, office: Office, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a job of the office's account once; its gateway is the sandbox's."""
+    office.governor = rt.governor
+    monkeypatch.setattr(Runtime, "wechat", lambda _rt, _id: office.stage.wechat)
+
+    def run(task: Any, **arguments: Any) -> Again | None:
+        given = {"account_id": office.account.id, **arguments}
+        context = JobContext(rt.engine, office.clock, 1, "", given, office.account.id)
+        return task(rt, context)  # type: ignore[no-any-return]
+
+    return run
+
+
+def test_a_follower_sync_leaves_the_last_fifth_of_the_day_to_others(
+    office: Office, work: Any
+) -> None:
+    office.stage.follow(1, 2, 3)
+    sync_id = work(tasks.sync_followers).arguments["sync_id"]
+    spent(office.engine, office.account, "/cgi-bin/user/get", 400)  # of 500
+    waits = work(tasks.sync_followers, sync_id=sync_id)
+    assert waits == Again(900)
+    assert office.governor.grant(office.account.id, "/cgi-bin/user/get", "campaign", 1, START) == 1
+    office.governor.flush(office.engine)
+    with db.reading(office.engine) as session:
+        [seen] = quotas.today(session, office.store, office.account.id, START)
+    assert (seen.api, seen.held, seen.used) == ("/cgi-bin/user/get", 1, 400)
+    office.clock.move_to(at("2025-03-04 00:01"))
+    while (again := work(tasks.sync_followers, sync_id=sync_id)) is not None:
+        assert again == Again()
+
+
+def test_a_tag_sync_waits_for_midnight_where_the_day_is_used_up(office: Office, work: Any) -> None:
+    office.governor.refused(office.account.id, tag_sync.APIS[0], 45009, START)
+    assert work(tasks.sync_tags) == Again(15 * 3600)
+    office.clock.move_to(at("2025-03-04 00:00"))
+    assert work(tasks.sync_tags) is None
+
+
+def test_a_tag_sync_makes_no_more_calls_than_are_granted(
+    office: Office, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.governor.told_rate(office.account.id, tag_sync.APIS[1], 80, 60)
+    most: list[int] = []
+    monkeypatch.setattr(tag_sync, "run", lambda *_arguments, calls, **_more: most.append(calls))
+    work(tasks.sync_tags)
+    assert most == [12]
+
+
+def test_tags_of_a_campaigns_send_are_counted_as_a_campaigns(office: Office) -> None:
+    with governor.on_behalf_of("campaign"):
+        office.governor.called(office.account.id, tag_sync.APIS[0], 0, START)
+    office.governor.called(office.account.id, tag_sync.APIS[0], 0, START)
+    office.governor.flush(office.engine)
+    with db.reading(office.engine) as session:
+        [found] = governor.budgets(session, office.account.id, START)
+    assert dict(found.calls) == {"campaign": 1, "sync": 1}

@@ -185,3 +185,66 @@ def test_without_rows_behind_it_a_lost_redis_is_told(key: str) -> None:
     server.connected = False
     with pytest.raises(kept.StoreError):
         store.get(key)
+
+
+def test_a_bucket_gives_what_it_holds_and_fills_again(
+    database_store: DatabaseStore, clock: Clock, key: str
+) -> None:
+    def take(wanted: int, **how: bool) -> int:
+        return database_store.take(key, wanted, 10, 0.5, **how)
+
+    assert [take(4), take(4), take(4), take(4)] == [4, 4, 2, 0]
+    clock.move_to(clock() + timedelta(seconds=5))
+    assert [take(9), take(9)] == [2, 0]
+    assert take(3, forced=True) == 3  # on credit
+    clock.move_to(clock() + timedelta(seconds=7))
+    assert take(1) == 1  # half a token was left, three were owed, and three and a half came
+    clock.move_to(clock() + timedelta(hours=1))
+    assert take(99) == 10
+
+
+# fakeredis runs no scripts without an interpreter of Lua
+@pytest.mark.redis
+def test_a_bucket_in_redis_gives_what_it_holds_and_fills_again(redis_url: str, key: str) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        store = RedisStore("", client)
+        slow = 1e-6  # a token in eleven days
+        assert [store.take(key, wanted, 10, slow) for wanted in (4, 4, 4, 4)] == [4, 4, 2, 0]
+        assert store.take(key, 3, 10, slow, forced=True) == 3
+        [name] = client.keys(f"*{key}")
+        assert float(client.hget(name, "tokens")) == pytest.approx(-3, abs=0.001)
+        # as if it were ten seconds later, half a token each
+        client.hset(name, "at", f"{float(client.hget(name, 'at')) - 10:.6f}")
+        assert store.take(key, 9, 10, 0.5) == 2
+        assert 20_000 < client.pttl(name) <= 22_000  # full again by then
+        client.delete(name)
+        assert store.take(key, 99, 10, slow) == 10
+
+
+def drawn_by_threads(store: Store, key: str) -> int:
+    given: list[int] = []
+
+    def work() -> None:
+        given.extend(store.take(key, 3, 20, 1e-6) for _ in range(3))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(given)
+
+
+def test_of_many_threads_no_two_get_the_same_token(database_store: DatabaseStore, key: str) -> None:
+    assert drawn_by_threads(database_store, key) == 20
+
+
+@pytest.mark.redis
+def test_of_many_threads_no_two_get_the_same_token_of_redis(redis_url: str, key: str) -> None:
+    assert drawn_by_threads(RedisStore(redis_url), key) == 20
+
+
+def test_a_bucket_is_in_rows_while_redis_is_away(database_store: DatabaseStore, key: str) -> None:
+    store = RedisStore("redis://127.0.0.1:1/0", otherwise=database_store)
+    assert [store.take(key, 4, 6, 1e-6) for _ in range(3)] == [4, 2, 0]
+    assert database_store.take(key, 1, 6, 1e-6) == 0
