@@ -125,6 +125,14 @@ class Variant(Params):
 
 
 class Experiment(Params):
+    """What is tested, on whom, and how it is decided.
+
+    No bandit of hours: it sends more of what did better to those who come next, and within a run nobody comes next.
+    Every hour is one part of one day; when the noon's clicks are known the noon is over, and shares drawn from
+    them would be of the evening alone. Spread over days, an hour with a larger share of a good day would look
+    better than it is. A ``test_share`` does what is wanted: the rest goes at the hour that won.
+    """
+
     of: Literal["content", "hour"]
     variants: Annotated[list[Variant], Field(min_length=2, max_length=8)]
     channels: Channels | None = None  # default: all without content of their own
@@ -153,6 +161,10 @@ class Experiment(Params):
                 raise ValueError("shares must sum to 1")
         if self.bandit and self.test_share < 1:
             raise ValueError("bandit goes on to the end; it has no test_share")
+        if self.bandit and self.of == "hour":
+            raise ValueError(
+                "bandit learns from part to part, and each hour is one part: test a share of hours"
+            )
         return self
 
 

@@ -1,17 +1,14 @@
 """The hour at which people answer best, from few sends: hours pooled over groups and shrunk to the mean. Pure.
 
-An hour is any whole number: 0 to 23, or ``weekday * 24 + hour``. Counts say how many people a message
+An hour is any whole number: 0 to 23, or ``weekday * 24 + hour``. Hours are compared after a send, never by a
+bandit while it goes on (``document.Experiment`` says why). Counts say how many people a message
 reached in it and how many of them did what it was for.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from random import Random
 from statistics import NormalDist
-
-from bot.campaigns import bandit
-from bot.campaigns.experiment import Arm
 
 Counts = Mapping[int, tuple[int, int]]  # hour -> (people, hits)
 
@@ -89,25 +86,6 @@ def in_blocks(counts: Counts, hours: int) -> dict[int, tuple[int, int]]:
         before = found.get(block, (0, 0))
         found[block] = (before[0] + people, before[1] + hits)
     return found
-
-
-def shares(
-    groups: Mapping[str, Counts], hours: Sequence[int], chance: Random, floor: float = bandit.FLOOR
-) -> list[float]:
-    """What share of the next staggered batches each hour gets, by Thompson sampling with a floor.
-
-    An hour's hits are corrected for its groups as in ``best_hour_of_groups``; an hour never tried is as
-    open as can be.
-    """
-    people, hits, expected, _ = _pooled(groups)
-    whole = sum(people.values())
-    mean = sum(hits.values()) / whole if whole else 0.0
-    arms = []
-    for hour in hours:
-        sent = people.get(hour, 0)
-        like = hits[hour] / expected[hour] if sent and expected[hour] > 0 else 0.0
-        arms.append(Arm(str(hour), sent, min(sent, round(like * mean * sent))))
-    return bandit.shares(arms, chance, floor=floor)
 
 
 def _pooled(

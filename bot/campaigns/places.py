@@ -84,7 +84,7 @@ def waves_of(campaign: Campaign, first: datetime) -> list[dict[str, Any]] | None
     for number, variant in enumerate(tested["variants"], REST_WAVE + 1):
         moments.append(next_clock_time(variant["at"], first))
         found.append({"wave": number, "at": moments[-1].isoformat(), "variant": variant["name"]})
-    if float(tested.get("test_share", 1.0)) < 1 or tested.get("bandit"):
+    if float(tested.get("test_share", 1.0)) < 1:
         decided = max(moments) + timedelta(seconds=seconds_of(tested.get("decide_after", "1d")))
         found.append({"wave": len(found) + REST_WAVE, "at": decided.isoformat()})
     return found

@@ -283,7 +283,6 @@ def _draw(engine: Engine, run: Any, account: Account, campaign: Campaign, now: d
         if not _store(engine, fresh, {"decision": figures}):
             return
     names = [arm.name for arm in found]
-    placed = {name: _placed(engine, run.id, campaign, name, now) for name in names}
     after = 0
     while True:
         with db.writing(engine) as session:
@@ -294,7 +293,7 @@ def _draw(engine: Engine, run: Any, account: Account, campaign: Campaign, now: d
                 chosen.setdefault(names[min(arm, len(names) - 1)], []).append(row.id)
             for name, ids in chosen.items():
                 session.execute(
-                    sa.update(deliveries).where(among(deliveries.c.id, ids)).values(**placed[name])
+                    sa.update(deliveries).where(among(deliveries.c.id, ids)).values(variant=name)
                 )
         if len(rows) < ROWS:
             return

@@ -54,6 +54,7 @@ def trying(**values: Any) -> dict[str, Any]:
         (trying(shares=[1, "x"]), "experiment.shares.1", "number"),
         (trying(test_share=0), "experiment.test_share", "greater than 0"),
         (trying(bandit=True, test_share=0.5), "experiment", "no test_share"),
+        (trying(of="hour", variants=[NOON, NIGHT], bandit=True), "experiment", "each hour is one part"),
         (trying(decide_after="soon"), "experiment.decide_after", "length of time"),
         (trying(min_sample=0), "experiment.min_sample", "greater than or equal to 1"),
         (trying(channels=["webhook"]), "experiment.channels", "not among the channels"),
