@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
+from bot.campaigns.schedule import after_quiet
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from bot.params import Seconds
@@ -277,6 +278,16 @@ def forbid(session: Session, account_id: int, feature: str) -> None:
     )
     rights[feature] = False
     session.execute(sa.update(accounts).where(accounts.c.id == account_id).values(rights=rights))
+
+
+def in_quiet_hours(session: Session, now: datetime) -> list[int]:
+    """Accounts whose campaigns rest now."""
+    rows = session.execute(
+        sa.select(accounts.c.id, accounts.c.limits).where(accounts.c.archived_at.is_(None))
+    )
+    return [
+        row.id for row in rows if after_quiet(now, limits_from(row.limits or {}).quiet_hours) != now
+    ]
 
 
 def forget_refusals(session: Session, account_id: int) -> None:

@@ -12,7 +12,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from bot import db, logs, outbox_bulk, outbox_claims, outbox_items, outbox_receipts, outcomes
+from bot import (
+    accounts,
+    db,
+    logs,
+    outbox_bulk,
+    outbox_claims,
+    outbox_items,
+    outbox_receipts,
+    outcomes,
+)
 from bot.channels import Item
 from bot.db import Session
 from bot.errors import Refused
@@ -34,6 +43,7 @@ SERIAL_LIMIT = 10  # calls of one account a drain, so that a drain stays short
 log = logs.get()
 WeChatOf = Callable[[int], WeChat]
 Clock = Callable[[], datetime]
+Hold = Callable[[datetime], sa.ColumnElement[bool] | None]
 
 
 def put(
@@ -126,10 +136,13 @@ def drain(
     5. Store each outcome as soon as it is known, or with those of the next few milliseconds.
 
     ``sender`` keeps connections from drain to drain; while another drain has it, this one leaves
-    the channels with ``BULK`` to that. ``governor`` says what the day's quotas allow.
+    the channels with ``BULK`` to that. ``governor`` says what the day's quotas allow. Campaigns of an
+    account whose quiet hours it is wait.
     """
     now = clock()
-    held = governor.held(now) if governor is not None else None
+    with db.reading(engine) as session:
+        resting = accounts.in_quiet_hours(session, now)
+    held = _held(governor, resting, now)
     with db.reading(engine) as session:
         if not outbox_claims.work_waits(session, now, but=held):
             return 0
@@ -140,10 +153,12 @@ def drain(
     work = [
         functools.partial(_send_turns, engine, gateway, clock, account_id, channel)
         for account_id, channel in turns
+        if account_id not in resting
     ]
     with _Threads() as threads:
         handled = [threads.submit(step) for step in work]
-        sent = _drain_claimed(engine, gateway, clock, limit, sender, governor, threads)
+        hold = functools.partial(_held, governor, resting)
+        sent = _drain_claimed(engine, gateway, clock, limit, sender, governor, threads, hold)
         return sent + sum(done.result() for done in handled)
 
 
@@ -155,8 +170,9 @@ def _drain_claimed(
     sender: Sender | None,
     governor: Governor | None,
     threads: "_Threads",
+    hold: Hold,
 ) -> int:
-    """Claim and send rows of channels that take no turns; how many."""
+    """Claim and send rows of channels that take no turns; how many. ``hold``: what may not leave at a moment."""
     left = limit
     others: list[Future[int]] = []
 
@@ -166,7 +182,7 @@ def _drain_claimed(
         if left <= 0:
             return []
         now = clock()
-        held = governor.held(now) if governor is not None else None
+        held = hold(now)
         but = held if bulk else sa.or_(outbox_claims.by_bulk(), *([] if held is None else [held]))
         rows = writer.run(
             lambda session: outbox_claims.claim_many(session, now, min(most, left), but=but)
@@ -224,6 +240,22 @@ def prune(session: Session, before: datetime, limit: int) -> int:
     )
     gone = sa.delete(outbox).where(outbox.c.id.in_(old.scalar_subquery())).returning(outbox.c.id)
     return len(session.execute(gone).all())
+
+
+def _held(
+    governor: Governor | None, resting: Sequence[int], now: datetime
+) -> sa.ColumnElement[bool] | None:
+    """Rows that are due and may not leave now, as a clause; None: there are none.
+
+    The day's quota is for others, or their campaigns rest: what waited for a quota, an upload or the end of an
+    emergency stop is not to leave at midnight.
+    """
+    clauses = [governor.held(now)] if governor is not None else []
+    if resting:
+        of_campaigns = outbox.c.purpose.in_(COLLECTED_BY_CAMPAIGNS)
+        clauses.append(sa.and_(outbox.c.account_id.in_(resting), of_campaigns))
+    found = [clause for clause in clauses if clause is not None]
+    return sa.or_(*found) if found else None
 
 
 def _groups(rows: Sequence[Any]) -> list[list[Any]]:

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from bot import accounts as account_rows
 from bot import db, logs, outbox_claims, outcomes, outside, webhooks
 from bot.content import WEBHOOK
 from bot.db import Session
@@ -90,11 +91,19 @@ def save(
     values |= {"fields": names, "changed_by": by, "changed_at": now}
     secret = None
     if new_secret or get(session, account_id) is None:
-        secret = webhooks.SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode()
+        secret = _new_secret()
         values["secret"] = seal(secret_key, secret)
         db.upsert(session, table, {"account_id": account_id, **values}, ["account_id"])
     else:
         session.execute(sa.update(table).where(table.c.account_id == account_id).values(**values))
+    return secret
+
+
+def rotate(session: Session, account_id: int, *, by: str, secret_key: str, now: datetime) -> str:
+    """A new signing secret for an account whose messages go somewhere; it is shown this once."""
+    secret = _new_secret()
+    values = {"secret": seal(secret_key, secret), "changed_by": by, "changed_at": now}
+    session.execute(sa.update(table).where(table.c.account_id == account_id).values(**values))
     return secret
 
 
@@ -110,8 +119,9 @@ def send_due(
     handled = 0
     for _ in range(posts):
         with db.reading(engine) as session:
+            due = _due(session, clock())
             account_id = session.execute(
-                sa.select(outbox.c.account_id).where(_due(clock())).order_by(outbox.c.id).limit(1)
+                sa.select(outbox.c.account_id).where(due).order_by(outbox.c.id).limit(1)
             ).scalar()
         if account_id is None:
             break
@@ -126,7 +136,7 @@ def _send(engine: Engine, secret_key: str, account_id: int, clock: Clock, post: 
         settings = session.execute(
             sa.select(table).where(table.c.account_id == account_id)
         ).one_or_none()
-        mine = sa.and_(_due(now), outbox.c.account_id == account_id)
+        mine = sa.and_(_due(session, now), outbox.c.account_id == account_id)
         rows = db.claim(
             session,
             outbox,
@@ -249,7 +259,9 @@ def _store(session: Session, row: Any, outcome: Outcome, now: datetime) -> None:
     session.execute(sa.update(outbox).where(outbox_claims.claimed(row)).values(**values))
 
 
-def _due(now: datetime) -> sa.ColumnElement[bool]:
+def _due(session: Session, now: datetime) -> sa.ColumnElement[bool]:
+    """What may be posted now: nothing of an account that is stopped, nor of campaigns in its quiet hours."""
+    resting = account_rows.in_quiet_hours(session, now)
     stopped = sa.select(accounts.c.id).where(accounts.c.stopped_at.is_not(None))
     return sa.and_(
         outbox.c.status == "waiting",
@@ -257,6 +269,7 @@ def _due(now: datetime) -> sa.ColumnElement[bool]:
         outbox.c.not_before <= now,
         sa.or_(outbox.c.expires_at.is_(None), outbox.c.expires_at > now),
         outbox.c.account_id.not_in(stopped),
+        sa.or_(outbox.c.purpose != "delivery", outbox.c.account_id.not_in(resting)),
     )
 
 
@@ -272,6 +285,10 @@ def _people(session: Session, account_id: int, rows: Sequence[Any]) -> dict[int,
         )
     )
     return {row.id: row for row in found}
+
+
+def _new_secret() -> str:
+    return webhooks.SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode()
 
 
 def _on_sandbox(session: Session, account_id: int) -> bool:

@@ -553,6 +553,23 @@ def test_an_emergency_stop_holds_everything_back_until_go(desk: Desk) -> None:
     assert desk.drain(gateway) == 2
 
 
+def test_campaigns_rest_in_quiet_hours_and_answers_do_not(desk: Desk) -> None:
+    gateway = Gateway()
+    with db.writing(desk.engine) as session:
+        session.execute(sa.update(accounts_table).values(limits={"quiet_hours": "22:00-08:00"}))
+    desk.go_to("2025-03-03 21:00")
+    batch = desk.owe_batch()
+    campaign = desk.owe("券", purpose="delivery", purpose_id=7, channel="template")
+    desk.go_to("2025-03-04 00:00")
+    answer = desk.owe("在的", 1)
+    assert desk.drain(gateway) == 1
+    assert desk.drain(gateway) == 0
+    assert [desk.status(one) for one in (batch, campaign, answer)] == ["waiting", "waiting", "sent"]
+    desk.go_to("2025-03-04 08:00")
+    assert desk.drain(gateway) == 2
+    assert desk.status(batch) == "sent"
+
+
 def test_a_stop_during_a_drain_holds_the_next_batch_back(desk: Desk) -> None:
     def stop() -> None:
         with db.writing(desk.engine) as session:

@@ -12,6 +12,7 @@ from bot import db, outbox, outgoing
 from bot.accounts import Account
 from bot.errors import Invalid
 from bot.outside import Posted
+from bot.tables.accounts import accounts
 from bot.tables.followers import followers
 from bot.tables.outbox import outbox as rows
 from bot.webhook_deliveries import signature
@@ -132,3 +133,19 @@ def test_it_never_posts_into_our_own_network(
     for changed in ({"url": "http://127.0.0.1/x"}, {"together": 0}, {"together": 101}):
         with pytest.raises(Invalid):
             connected(engine, account, now, **changed)
+
+
+def test_nothing_of_a_campaign_is_posted_in_quiet_hours(
+    engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    connected(engine, account, now)
+    owe(engine, account, 1, now)
+    with db.writing(engine) as session:
+        session.execute(sa.update(accounts).values(limits={"quiet_hours": "22:00-10:00"}))
+    receiver = Receiver()
+
+    def post(moment: datetime) -> int:
+        return outgoing.send_due(engine, factories.SECRET_KEY, lambda: moment, post=receiver)
+
+    assert post(now) == 0
+    assert post(now + timedelta(hours=1)) == 1
