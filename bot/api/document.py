@@ -48,6 +48,7 @@ ORDER = (
     "allocation",
     "materials",
     "webhooks",
+    "outgoing",
     "quotas",
     "audit",
 )

@@ -16,6 +16,7 @@ from bot.api import (
     me,
     menus,
     messages,
+    outgoing,
     pages,
     people,
     plans,
@@ -54,6 +55,7 @@ AREAS = (
     playbooks,
     materials,
     webhooks,
+    outgoing,
     quotas,
     audit,
 )

@@ -7,8 +7,10 @@ import sqlalchemy as sa
 from bot import db, scenes
 from bot.accounts import Account
 from bot.runtime import Runtime
+from bot.secrets import unseal
 from bot.tables.accounts import accounts
-from bot.tables.operators import api_requests
+from bot.tables.accounts import outgoing as outgoing_table
+from bot.tables.operators import api_requests, audit
 from tests import factories
 from tests.bot.api.conftest import Make, Program
 from tests.bot.stage import ADDRESS, APP_ID, Stage
@@ -96,6 +98,51 @@ def test_a_webhook_never_leads_inside_nor_beyond_the_token(api: Program, program
     assert mine.told("PUT", one, told)["open_id"]
     assert mine.refused("PUT", one, told | {"url": f"{URL}2"}) == (403, "forbidden")
     assert mine.told("PUT", one, told | {"url": f"{URL}2", "open_id": False})["url"] == f"{URL}2"
+
+
+def test_where_messages_to_other_systems_go_and_the_secret_is_told_once(api: Program, rt: Runtime):
+    assert api.refused("GET", "/outgoing") == (404, "not-found")
+    assert api.refused("POST", "/outgoing/rotate") == (404, "not-found")
+    wanted = {"url": URL, "together": 20, "open_id": True, "fields": ["手机", "手机", "称呼"]}
+    made = api.told("PUT", "/outgoing", wanted)
+    secret = made.pop("secret")
+    assert secret.startswith("whsec_")
+    assert made == wanted | {"fields": ["手机", "称呼"]}
+    assert api.told("GET", "/outgoing") == made
+    # the same again changes nothing, the secret neither
+    assert api.told("PUT", "/outgoing", wanted) == made | {"secret": None}
+    assert api.told("PUT", "/outgoing", {"url": URL})["together"] == 1
+    turned = api.post("/outgoing/rotate", None, Idempotency_Key="k")
+    assert turned.json is not None and turned.json["secret"] != secret
+    again = api.post("/outgoing/rotate", None, Idempotency_Key="k")
+    assert again.json == turned.json
+    with db.reading(rt.engine) as session:
+        rows = session.execute(sa.select(outgoing_table.c.secret, outgoing_table.c.changed_by))
+        [(sealed, by)] = rows.all()
+        assert unseal(rt.secret_key, sealed) == turned.json["secret"]
+        told = session.execute(sa.select(audit.c.action).order_by(audit.c.id)).scalars().all()
+    assert by.startswith("api:")
+    assert told == [*["outgoing.change"] * 3, "outgoing.rotate"]
+    assert api.told("DELETE", "/outgoing") == {}
+    assert api.refused("DELETE", "/outgoing") == (404, "not-found")
+
+
+def test_messages_to_other_systems_never_go_inside_nor_tell_more_than_the_token_may(
+    api: Program, program: Make
+):
+    for wrong in ({"url": "http://10.0.0.1/"}, {"url": URL, "together": 101}, {"url": "shop"}):
+        assert api.refused("PUT", "/outgoing", wrong) == (422, "invalid")
+    many = {"url": URL, "fields": [f"字段{number}" for number in range(21)]}
+    assert api.refused("PUT", "/outgoing", many) == (422, "invalid")
+    assert program("materials.read").refused("GET", "/outgoing") == (403, "forbidden")
+    mine = program("webhooks.write")
+    wanted = {"url": URL, "open_id": True}
+    assert mine.refused("PUT", "/outgoing", wanted) == (403, "forbidden")
+    api.told("PUT", "/outgoing", wanted)
+    # nor may what somebody else let be told be turned to another address
+    assert mine.told("PUT", "/outgoing", wanted | {"together": 5})["open_id"]
+    assert mine.refused("PUT", "/outgoing", wanted | {"url": f"{URL}2"}) == (403, "forbidden")
+    assert mine.told("PUT", "/outgoing", {"url": f"{URL}2"})["open_id"] is False
 
 
 def test_a_menu_is_drafted_compared_scheduled_and_published(

@@ -22,6 +22,7 @@ from bot import (
     followers,
     materials,
     menu_drafts,
+    outgoing,
     rights,
     rule_trials,
     rulebook,
@@ -168,6 +169,9 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
     ("webhook_rotate", {"webhook_id": 1}, None),
     ("webhook_update", {"webhook_id": 1}, SHOP | {"active": False}),
     ("webhook_delete", {"webhook_id": 1}, None),
+    ("outgoing_update", {}, {"url": SHOP["url"], "together": 20, "fields": ["手机"]}),
+    ("outgoing_rotate", {}, None),
+    ("outgoing_delete", {}, None),
 ]
 # what reading another account's thing needs beside its path
 ASKED = {"rulebook_diff": "?against=1"}
@@ -249,6 +253,10 @@ def seed(rt: Runtime) -> str:
             session, account_id, url, ["scan"], now, by="Ann", secret_key=factories.SECRET_KEY
         )
         webhooks.ping(session, account_id, 1, now)
+        outgoing.save(
+            session, account_id, url=url, together=1, open_id=False, fields=[], by="Ann",
+            secret_key=factories.SECRET_KEY, now=now,
+        )  # fmt: skip
         session.execute(sa.update(webhook_deliveries).values(status="failed"))
         seed_campaigns(session, account_id, ids, now)
         plain, _ = tokens.create(session, tokens.SERVER, "fuzz", rights.EVERYTHING, now)
