@@ -163,33 +163,43 @@ def next_page(session: Session, plan: Plan, after: int, last: int) -> list[Candi
         return []
     first, end = rows[0][0], rows[-1][0]
     windows = _windows(session, plan, first, end)
-    taken = _taken(session, plan, first, end)
+    slots_left = _slots_left(session, plan, first, end)
     recent = caps.recent(session, plan.caps, first, end, plan.now)
     permitted = _permitted(session, plan, first, end)
     groups = _groups_before(session, plan, first, end) if plan.chain else {}
     names = [name for name, _clause in plan.groups]
-    whole, own = plan.holdout
+    in_holdout = _holdout(plan)
     held = plan.held
+    all_slots = budget.left(0, 0)
     nothing: dict[str, int] = {}
-    found = []
-    for follower_id, opted_out, person, place in rows:
-        found.append(
-            Candidate(
-                follower_id,
-                True,
-                opted_out,
-                windows.get(follower_id, ()),
-                budget.left(*taken[follower_id]) if follower_id in taken else budget.left(0, 0),
-                (whole > 0 and experiment.in_holdout(plan.split.person, person, whole))
-                or (own > 0 and experiment.in_holdout(plan.split.holdout, person, own)),
-                permitted.get(follower_id, nothing),
-                held(follower_id) if held is not None else 0,
-                recent.get(follower_id, nothing),
-                names[place] if place is not None else groups.get(follower_id),
-                person,
-            )
+    return [
+        Candidate(
+            follower_id,
+            True,
+            opted_out,
+            windows.get(follower_id, ()),
+            slots_left.get(follower_id, all_slots),
+            in_holdout is not None and in_holdout(person),
+            permitted.get(follower_id, nothing),
+            held(follower_id) if held is not None else 0,
+            recent.get(follower_id, nothing),
+            names[place] if place is not None else groups.get(follower_id),
+            person,
         )
-    return found
+        for follower_id, opted_out, person, place in rows
+    ]
+
+
+def _holdout(plan: Plan) -> Callable[[str], bool] | None:
+    """Whether a person is left out for comparison, by the account's or the campaign's share; None: nobody is."""
+    whole, own = plan.holdout
+    if whole <= 0 and own <= 0:
+        return None
+    by_account = experiment.fractions(plan.split.person)
+    by_campaign = experiment.fractions(plan.split.holdout)
+    return lambda person: (
+        (whole > 0 and by_account(person) < whole) or (own > 0 and by_campaign(person) < own)
+    )
 
 
 def decide(plan: Plan, candidate: Candidate) -> Choice:
@@ -335,7 +345,8 @@ def _windows(
     return found
 
 
-def _taken(session: Session, plan: Plan, first: int, last: int) -> dict[int, tuple[int, int]]:
+def _slots_left(session: Session, plan: Plan, first: int, last: int) -> dict[int, int]:
+    """Of who has a row in the ledger."""
     if not plan.by_slots or not any(channel.NAME == MASS for channel in plan.channels):
         return {}
     rows = session.execute(
@@ -345,7 +356,7 @@ def _taken(session: Session, plan: Plan, first: int, last: int) -> dict[int, tup
             unindexed(mass_ledger.c.account_id) == plan.account.id,
         )
     )
-    return {follower_id: (reserved, spent) for follower_id, reserved, spent in rows.all()}
+    return {row[0]: budget.left(row[1], row[2]) for row in rows.all()}
 
 
 def _permitted(session: Session, plan: Plan, first: int, last: int) -> dict[int, dict[str, int]]:

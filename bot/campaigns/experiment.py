@@ -3,7 +3,7 @@
 Which formula stands where and what it cannot say: docs/statistics.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import combinations
@@ -30,9 +30,21 @@ def fraction(seed: str, person: str) -> float:
 
     ``person`` is the UnionID or OpenID, never the number of a row.
     """
-    digest = blake2b(f"{seed}\n{person}".encode()).digest()
-    # 53 bits are what a float holds exactly: all 64 would let the largest round up to 1
-    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+    return fractions(seed)(person)
+
+
+def fractions(seed: str) -> Callable[[str], float]:
+    """``fraction`` of one seed, for many people: half the time of asking for each anew."""
+    begun = blake2b(f"{seed}\n".encode())
+    from_bytes, unit = int.from_bytes, 2.0**-53
+
+    def fraction_of(person: str) -> float:
+        seeded = begun.copy()
+        seeded.update(person.encode())
+        # 53 bits are what a float holds exactly: all 64 would let the largest round up to 1
+        return (from_bytes(seeded.digest()[:8], "big") >> 11) * unit
+
+    return fraction_of
 
 
 def in_holdout(seed: str, person: str, share: float) -> bool:
@@ -42,7 +54,12 @@ def in_holdout(seed: str, person: str, share: float) -> bool:
 
 def pick(seed: str, person: str, shares: Sequence[float]) -> int:
     """The number of the arm a person falls into; ``len(shares)`` for the rest when shares sum to less than 1."""
-    place, end = fraction(seed, person), 0.0
+    return arm_at(fraction(seed, person), shares)
+
+
+def arm_at(place: float, shares: Sequence[float]) -> int:
+    """The same by the ``fraction`` of a person."""
+    end = 0.0
     for number, share in enumerate(shares):
         end += share
         if place < end:

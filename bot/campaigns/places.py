@@ -202,12 +202,12 @@ def _variants(plan: Plan) -> Callable[[Candidate, str], str | None] | None:
     channels = frozenset(plan.campaign.experiment_channels())
     names = [variant["name"] for variant in tested["variants"]]
     shares = shares_of(tested)
-    seed = plan.split.variant
+    fraction = experiment.fractions(plan.split.variant)
 
     def variant_of(candidate: Candidate, channel: str) -> str | None:
         if channel not in channels:
             return None
-        place = experiment.pick(seed, candidate.person, shares)
+        place = experiment.arm_at(fraction(candidate.person), shares)
         return names[place] if place < len(names) else None
 
     return variant_of
@@ -216,9 +216,9 @@ def _variants(plan: Plan) -> Callable[[Candidate, str], str | None] | None:
 def _waves(plan: Plan) -> Callable[[Candidate, str, str | None], int] | None:
     pace, tested = plan.campaign.pace, plan.campaign.experiment
     if pace:
-        batches, seed = pace["batches"], plan.split.pace
+        batches, fraction = pace["batches"], experiment.fractions(plan.split.pace)
         return lambda candidate, _channel, _variant: (
-            REST_WAVE + int(experiment.fraction(seed, candidate.person) * batches)
+            REST_WAVE + int(fraction(candidate.person) * batches)
         )
     if not tested or tested["of"] != "hour":
         return None

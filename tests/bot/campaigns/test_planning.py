@@ -222,7 +222,7 @@ def test_a_slot_lost_since_the_snapshot_is_no_slot(
 ) -> None:
     play.write(lambda session: ledger.carry(session, play.account_id, play.people[0], MONTH, 4))
     # the snapshot still believed there was one
-    monkeypatch.setattr(candidates, "_taken", lambda *_: {})
+    monkeypatch.setattr(candidates, "_slots_left", lambda *_: {})
     assert play.sums(play.planned()) == {"planned": 19, "skipped:no_slot": 1}
 
 
