@@ -61,6 +61,8 @@ class Prepared:
             converts = tuple((place, convert) for place, convert in enumerate(made) if convert)
             self._results[name] = converts
         cursor.close()
+        if not converts:
+            return list(map(ready.row, found))
         rows = []
         for raw in found:
             values_ = list(raw)

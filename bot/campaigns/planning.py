@@ -7,7 +7,7 @@ a process may be killed anywhere, and whoever comes next goes on.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -38,7 +38,7 @@ from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
 from bot.prepared import Prepared
-from bot.sql import among, numbers
+from bot.sql import among, json_items, json_number, json_part, json_text, numbers
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
 
 # How long a push waits for a transaction of planning on SQLite: so many deliveries, and up to MOST_TIMES as many as
@@ -47,6 +47,8 @@ ROWS, MOST_TIMES = 400, 5
 WRITE_SECONDS = 0.015
 POSTGRESQL_ROWS = 5000
 CALL_SECONDS = 5.0  # of one call: what is the same for all pages is read once in it
+
+Decided = tuple[Candidate, places.Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,7 @@ def _plan_pages(
             with db.reading(engine) as session:
                 seen = caps.last_writer(session, plan.caps) if plan.caps else ""
                 page = candidates.next_page(session, plan, reached, run.last_follower_id)
-            chosen = [(candidate, candidates.decide(plan, candidate)) for candidate in page]
+            chosen = _decided(plan, place, page)
             if written is not None and not written.result():
                 return False  # cancelled, or somebody else is planning it
             full = len(page) == candidates.PAGE
@@ -287,6 +289,10 @@ def _plan_pages(
     return False
 
 
+def _decided(plan: Plan, place: places.Placing, page: Iterable[Candidate]) -> list[Decided]:
+    return [(one, place(one, candidates.decide(plan, one))) for one in page]
+
+
 @dataclass
 class _Writer:
     """Writes what was decided in short transactions of a size that follows how long they take."""
@@ -299,7 +305,7 @@ class _Writer:
         self,
         plan: Plan,
         place: places.Placing,
-        chosen: Sequence[tuple[Candidate, Choice]],
+        chosen: Sequence[Decided],
         reached: int,
         seen: str,
     ) -> bool:
@@ -323,7 +329,7 @@ class _Writer:
                     caps.take_turn(session, plan.caps)
                     last = caps.last_writer(session, plan.caps)
                     if last != seen:
-                        piece = _counted_again(session, plan, piece)
+                        piece = _counted_again(session, plan, piece, place)
                     caps.sign(session, plan.caps, self.run_id, last)
                 _write(session, plan, self.run_id, piece, place)
                 took = clock.tick_seconds() - began
@@ -336,16 +342,15 @@ class _Writer:
 
 
 def _counted_again(
-    session: Session, plan: Plan, piece: Sequence[tuple[Candidate, Choice]]
-) -> list[tuple[Candidate, Choice]]:
+    session: Session, plan: Plan, piece: Sequence[Decided], place: places.Placing
+) -> list[Decided]:
     """Another run wrote under the same caps since the page was read: what is left now decides."""
     recent = caps.recent(
         session, plan.caps, piece[0][0].follower_id, piece[-1][0].follower_id, plan.now
     )
-    again = [
-        replace(candidate, recent=recent.get(candidate.follower_id, {})) for candidate, _ in piece
-    ]
-    return [(candidate, candidates.decide(plan, candidate)) for candidate in again]
+    return _decided(
+        plan, place, (one._replace(recent=recent.get(one.follower_id, {})) for one, _ in piece)
+    )
 
 
 def _totals(session: Session, run_id: int) -> tuple[int, int]:
@@ -481,63 +486,72 @@ def _write(
     session: Session,
     plan: Plan,
     run_id: int,
-    piece: Sequence[tuple[Candidate, Choice]],
+    piece: Sequence[Decided],
     place: places.Placing,
 ) -> None:
     wants_slot = (
-        {candidate.follower_id for candidate, choice in piece if choice.channel == MASS}
+        {candidate.follower_id for candidate, stands in piece if stands[0] == MASS}
         if plan.by_slots
         else set()
     )
-    has_slot: set[int] = set()
     if wants_slot:
         ledger.in_turn(session, plan.account.id)
-        has_slot = ledger.reserve(session, plan.account.id, wants_slot, plan.month)
-    rows: dict[places.Place, list[int]] = {}
-    for candidate, decided in piece:
-        choice = decided
-        if candidate.follower_id in wants_slot and candidate.follower_id not in has_slot:
-            # another run took the last one since the snapshot
-            choice = candidates.decide(plan, replace(candidate, slots_left=0))
-        rows.setdefault(place(candidate, choice), []).append(candidate.follower_id)
-    usual = {"account": plan.account.id, "run": run_id, "now": plan.now}
-    with db.unanswered(session):
-        for (channel, reason, group, variant, wave), ids in rows.items():
-            slot = ledger.RESERVED if channel == MASS and plan.by_slots else None
-            values = {
-                "status": "skipped" if channel is None else "planned",
-                "why": reason,
-                "way": channel,
-                "of_wave": wave,
-                "of_group": group,
-                "of_variant": variant,
-                "of_slot": slot,
-                "of_month": plan.month if slot else None,
-                "ids": json.dumps(ids),
-            }
-            _INSERT.run(session, usual | values)
+        lost = wants_slot - ledger.reserve(session, plan.account.id, wants_slot, plan.month)
+        if lost:  # another run took the last one since the snapshot
+            piece = [
+                _without_slot(plan, place, one) if one[0].follower_id in lost else one
+                for one in piece
+            ]
+    people: dict[places.Place, list[int]] = {}
+    for candidate, stands in piece:
+        people.setdefault(stands, []).append(candidate.follower_id)
+    cells = []
+    for (channel, reason, group, variant, wave), ids in people.items():
+        slot = ledger.RESERVED if channel == MASS and plan.by_slots else None
+        values = {
+            "status": "skipped" if channel is None else "planned",
+            "reason": reason,
+            "channel": channel,
+            "wave": wave,
+            "group": group,
+            "variant": variant,
+            "slot": slot,
+            "month": plan.month if slot else None,
+        }
+        cells.append([values, ids])
+    given = {"account": plan.account.id, "run": run_id, "now": plan.now, "cells": json.dumps(cells)}
+    _INSERT.run(session, given)
+
+
+def _without_slot(plan: Plan, place: places.Placing, decided: Decided) -> Decided:
+    candidate = decided[0]._replace(slots_left=0)
+    return candidate, place(candidate, candidates.decide(plan, candidate))
 
 
 def _insert(_dialect: str) -> Any:
-    """INSERT … SELECT of followers who get the same: a third of the time of one set of parameters a row."""
-    text = sa.Text
+    """INSERT … SELECT of everybody by their place: a third of the time of one set of parameters a row."""
+    cell = json_items(sa.bindparam("cells", type_=sa.Text)).table_valued(sa.column("value")).c.value
+    values = json_part(cell, 0)
+    cells = (
+        sa.select(
+            *(json_text(values, name).label(name) for name in TEXTS),
+            sa.cast(json_number(values, "wave"), sa.Integer).label("wave"),
+            json_part(cell, 1).label("ids"),
+        )
+        .cte("cells")
+        .prefix_with("MATERIALIZED")  # or each row would read its cell's JSON anew
+    )
     chosen = sa.select(
         sa.bindparam("account", type_=sa.BigInteger),
         sa.bindparam("run", type_=sa.BigInteger),
-        numbers(sa.bindparam("ids", type_=text)),
-        *(sa.bindparam(name, type_=text) for name in ("status", "why", "way")),
-        sa.bindparam("of_wave", type_=sa.Integer),
-        *(
-            sa.bindparam(name, type_=text)
-            for name in ("of_group", "of_variant", "of_slot", "of_month")
-        ),
         sa.bindparam("now", type_=db.UtcDateTime()),
-    )
-    return sa.insert(deliveries).from_select(COLUMNS, chosen)
+        numbers(cells.c.ids),
+        cells.c.wave,
+        *(cells.c[name] for name in TEXTS),
+    ).select_from(cells)
+    columns = ["account_id", "run_id", "at", "follower_id", "wave", *TEXTS]
+    return sa.insert(deliveries).from_select(columns, chosen)
 
 
-COLUMNS = [
-    "account_id", "run_id", "follower_id", "status", "reason", "channel", "wave", "group", "variant", "slot",
-    "month", "at",
-]  # fmt: skip
+TEXTS = ["status", "reason", "channel", "group", "variant", "slot", "month"]
 _INSERT = Prepared(_insert)

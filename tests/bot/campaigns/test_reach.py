@@ -1,6 +1,6 @@
 """One follower gets one channel or one reason, the first that holds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -42,17 +42,17 @@ CAPPED = Policy((Limit("*", 3),))
         (LAN, [OPEN, MASS], "customer_service", None),
         (LAN, [MASS, OPEN], "mass", None),
         (LAN, [SHUT, MASS], "mass", None),
-        (replace(LAN, slots_left=0), [SHUT, MASS], None, "no_window"),
-        (replace(LAN, slots_left=0), [MASS, SHUT], None, "no_window"),
-        (replace(LAN, slots_left=0), [MASS], None, "no_slot"),
-        (replace(LAN, slots_left=0), [CONSENT, MASS], None, "no_consent"),
+        (LAN._replace(slots_left=0), [SHUT, MASS], None, "no_window"),
+        (LAN._replace(slots_left=0), [MASS, SHUT], None, "no_window"),
+        (LAN._replace(slots_left=0), [MASS], None, "no_slot"),
+        (LAN._replace(slots_left=0), [CONSENT, MASS], None, "no_consent"),
         (LAN, [HELD], None, "held_for_other"),
         (LAN, [SHUT, CONSENT, HELD], None, "no_window"),
-        (replace(LAN, subscribed=False, opted_out=True), [OPEN], None, "left"),
-        (replace(LAN, opted_out=True, holdout=True), [OPEN], None, "opted_out"),
-        (replace(LAN, holdout=True, recent={"*": 9}), [OPEN], None, "holdout"),
-        (replace(LAN, recent={"*": 3}), [OPEN], None, "cap"),
-        (replace(LAN, recent={"*": 2}), [OPEN], "customer_service", None),
+        (LAN._replace(subscribed=False, opted_out=True), [OPEN], None, "left"),
+        (LAN._replace(opted_out=True, holdout=True), [OPEN], None, "opted_out"),
+        (LAN._replace(holdout=True, recent={"*": 9}), [OPEN], None, "holdout"),
+        (LAN._replace(recent={"*": 3}), [OPEN], None, "cap"),
+        (LAN._replace(recent={"*": 2}), [OPEN], "customer_service", None),
     ],
 )
 def test_channel_or_reason(
@@ -63,7 +63,7 @@ def test_channel_or_reason(
 
 
 def test_without_a_cap_nobody_is_skipped_for_it() -> None:
-    assert choose(replace(LAN, recent={"*": 99}), [OPEN], Policy(), {}, NOW).channel
+    assert choose(LAN._replace(recent={"*": 99}), [OPEN], Policy(), {}, NOW).channel
 
 
 def test_the_reasons_are_those_of_the_public_contract_in_its_order() -> None:
