@@ -356,9 +356,11 @@ def claim(
 
     ``columns`` of them are returned, all when None: reading moments and JSON costs more than taking a row.
 
-    ``free`` is asked again in the UPDATE itself. SKIP LOCKED is PostgreSQL's; SQLite drops the
-    words silently and needs none, its writers take turns. MATERIALIZED: PostgreSQL may run a plain
-    subquery once a row, and each run skips what the last one locked, so that everything is taken.
+    SKIP LOCKED is PostgreSQL's, which asks ``free`` again of a row that changed before it was locked;
+    SQLite drops the words silently and needs none, its writers take turns. So the UPDATE goes by id
+    alone: asked for more, either may go through the whole table to find a few rows. MATERIALIZED:
+    PostgreSQL may run a plain subquery once a row, and each run skips what the last one locked, so
+    that everything is taken.
     """
     dialect = session.dialect.name
     statement = claiming(
@@ -384,7 +386,7 @@ def claiming(
     picked = chosen.cte("picked").prefix_with("MATERIALIZED", dialect="postgresql")
     return (
         sa.update(table)
-        .where(table.c.id.in_(sa.select(picked.c.id)), free)
+        .where(table.c.id.in_(sa.select(picked.c.id)))
         .values(**values)
         .returning(*(table.c if columns is None else columns))
     )

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import db, kept, mass_turns, registry
+from bot.content import SHARED
 from bot.db import Session, UtcDateTime
 from bot.outcomes import REPEAT_FOR, REPEAT_WAIT
-from bot.sql import among, numbers
+from bot.sql import among, numbers, unindexed
 from bot.tables.accounts import accounts
 from bot.tables.outbox import outbox
 
@@ -21,6 +22,7 @@ from bot.tables.outbox import outbox
 # a claimed row may wait for its turn among the threads
 LEASE = timedelta(seconds=90)
 PREVIEW = "preview"  # has no clientmsgid and takes no slot: never repeated, and nobody's turn
+BATCH = "batch"
 FIRST_PURPOSES = ("reply", "later", "agent", PREVIEW)  # somebody waits for these: before campaigns
 # what sending a row takes
 NEEDED = (
@@ -36,6 +38,11 @@ NEEDED = (
     outbox.c.first_try_at,
     outbox.c.unanswered_at,
 )
+EXPIRE = 2000  # rows a drain: some 50 ms of SQLite's one writer
+# said literally, because SQLite knows of a partial index only then; by any other index it would read
+# all that waits, a million rows a drain
+_WAITS = outbox.c.status == sa.literal_column("'waiting'")
+_NO_DELIVERY = outbox.c.purpose != sa.literal_column("'delivery'")
 DIED = "no answer: the program ended while sending"
 
 
@@ -53,12 +60,11 @@ def work_waits(
     session: Session, now: datetime, *, but: sa.ColumnElement[bool] | None = None
 ) -> bool:
     """Whether a drain would find anything but those; only reads, so that an idle drain is in nobody's way."""
-    waiting = outbox.c.status == "waiting"
     ours = outbox.c.channel.not_in(_names("APART"))
-    due = sa.and_(waiting, outbox.c.not_before <= now, _not_stopped(), ours)
+    due = sa.and_(outbox.c.status == "waiting", outbox.c.not_before <= now, _not_stopped(), ours)
     if but is not None:
         due = sa.and_(due, sa.not_(but))
-    questions = (due, _abandoned(now), sa.and_(waiting, outbox.c.expires_at <= now), _given_up(now))
+    questions = (due, _abandoned(now), _expired(now), _given_up(now))
     return any(
         session.execute(sa.select(outbox.c.id).where(question).limit(1)).scalar() is not None
         for question in questions
@@ -71,7 +77,7 @@ def settle_overdue(session: Session, now: datetime) -> None:
     1. Claimed, but its call never began: it waits again as if nothing had been.
     2. Not repeatable: unknown for good. Repeatable: the same call again, 60 s after the lease ended.
     3. Of unknown outcome for 20 hours, or past its expiry: unknown for good.
-    4. Never called and past its expiry: expired.
+    4. Never called and past its expiry: expired. The first thousands; none of the others is sent.
     """
     session.execute(
         sa.update(outbox)
@@ -99,13 +105,10 @@ def settle_overdue(session: Session, now: datetime) -> None:
             .values(status="waiting", not_before=repeat_at, **died)
         )
     session.execute(sa.update(outbox).where(_given_up(now)).values(status="unknown"))
+    over = sa.select(outbox.c.id).where(_expired(now), outbox.c.unanswered_at.is_(None))
     session.execute(
         sa.update(outbox)
-        .where(
-            outbox.c.status == "waiting",
-            outbox.c.unanswered_at.is_(None),
-            outbox.c.expires_at <= now,
-        )
+        .where(outbox.c.id.in_(over.order_by(outbox.c.expires_at).limit(EXPIRE)))
         .values(status="expired")
     )
 
@@ -146,15 +149,18 @@ def _claiming(
         earlier.c.status == "sending", earlier.c.follower_id.is_not(None)
     )
     somebody_waits = outbox.c.purpose.in_(FIRST_PURPOSES)
+    # by purpose SQLite finds the few that somebody waits for, by time the first of a campaign's many;
+    # with one order for both, one of the two would read all that waits
+    due = unindexed(outbox.c.not_before) if first else outbox.c.not_before
     free = sa.and_(
-        outbox.c.status == "waiting",
-        outbox.c.not_before <= now,
+        _WAITS,
+        due <= now,
         _not_stopped(),
         sa.or_(outbox.c.channel.not_in(serial), outbox.c.purpose == PREVIEW),
         outbox.c.channel.not_in(apart),
         # read once a statement; a question a row would go through all that is being sent each time
         sa.or_(outbox.c.follower_id.is_(None), outbox.c.follower_id.not_in(in_flight)),
-        somebody_waits if first else sa.not_(somebody_waits),
+        *([_NO_DELIVERY, somebody_waits] if first else [sa.not_(somebody_waits)]),
         *([] if but is None else [sa.not_(but)]),
     )
     return db.claiming(
@@ -166,7 +172,7 @@ def _claiming(
             "attempts": outbox.c.attempts + 1,
             "lease_until": sa.bindparam("lease", type_=UtcDateTime()),
         },
-        order_by=[outbox.c.not_before, outbox.c.id],
+        order_by=[due, outbox.c.id],
         limit=sa.bindparam("most", type_=sa.Integer),
         columns=NEEDED,
     )
@@ -179,13 +185,14 @@ def by_bulk() -> sa.ColumnElement[bool]:
 
 def waiting_turns(session: Session, now: datetime) -> list[tuple[int, str]]:
     """Accounts and channels that take turns and have something due."""
+    names = _names("SERIAL")
     rows = session.execute(
         sa.select(outbox.c.account_id, outbox.c.channel)
         .distinct()
         .where(
-            outbox.c.status == "waiting",
-            outbox.c.not_before <= now,
-            outbox.c.channel.in_(_names("SERIAL")),
+            _waits_for_turn(names),
+            unindexed(outbox.c.not_before) <= now,
+            outbox.c.channel.in_(names),
             outbox.c.purpose != PREVIEW,
             _not_stopped(),
         )
@@ -214,8 +221,8 @@ def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -
     tried_or_due = sa.or_(outbox.c.attempts > 0, outbox.c.not_before <= now)
     first = (
         sa.select(outbox)
-        .where(mine, outbox.c.status == "waiting", _not_stopped(), tried_or_due)
-        .order_by(outbox.c.id)
+        .where(mine, _waits_for_turn([channel]), _not_stopped(), tried_or_due)
+        .order_by(unindexed(outbox.c.id))  # else SQLite reads the outbox from its beginning
         .limit(1)
     )
     while (row := session.execute(first).one_or_none()) is not None:
@@ -358,13 +365,25 @@ def _not_stopped() -> sa.ColumnElement[bool]:
     return outbox.c.account_id.not_in(stopped)
 
 
+def _waits_for_turn(channels: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Waiting rows of channels that take turns. Calls for whole batches are no delivery, and few among many."""
+    if set(channels) - set(SHARED):
+        return _WAITS
+    return sa.and_(_WAITS, _NO_DELIVERY, outbox.c.purpose.in_((BATCH, *FIRST_PURPOSES)))
+
+
 def _abandoned(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(outbox.c.status == "sending", outbox.c.lease_until <= now)
 
 
+def _expired(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(_WAITS, outbox.c.expires_at <= now)
+
+
 def _given_up(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(
-        outbox.c.status == "waiting",
+        _WAITS,
         outbox.c.unanswered_at.is_not(None),
+        outbox.c.unanswered_at <= now,  # always so; it leads SQLite to the index
         sa.or_(outbox.c.first_try_at <= now - REPEAT_FOR, outbox.c.expires_at <= now),
     )

@@ -17,7 +17,7 @@ from bot.campaigns import batch_results, opt_outs, rounds
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused, WeChatError
-from bot.sql import among
+from bot.sql import among, unindexed
 from bot.tables.campaigns import (
     campaign_runs,
     deliveries,
@@ -233,7 +233,9 @@ def _finished_calls(engine: Engine, which: sa.ColumnElement[bool]) -> Sequence[A
 
 def _anything(engine: Engine, purpose: str) -> bool:
     with db.reading(engine) as session:
-        found = sa.select(outbox_rows.c.id).where(_finished(), outbox_rows.c.purpose == purpose)
+        found = sa.select(outbox_rows.c.id).where(
+            _finished(), unindexed(outbox_rows.c.purpose) == purpose
+        )
         return session.execute(found.limit(1)).first() is not None
 
 
@@ -242,9 +244,9 @@ def _collect_personal(session: Session, now: datetime) -> int:
     rows = db.claim(
         session,
         outbox_rows,
-        sa.and_(_finished(), outbox_rows.c.purpose == "delivery"),
+        sa.and_(_finished(), unindexed(outbox_rows.c.purpose) == "delivery"),
         {"collected": True},
-        order_by=[outbox_rows.c.id],
+        order_by=[outbox_rows.c.status, outbox_rows.c.id],  # as the index gives them
         limit=ROWS,
     )
     consents.settle(session, rows, now)

@@ -5,6 +5,12 @@ import sqlalchemy as sa
 from bot.db import Json, UtcDateTime
 from bot.tables.common import account_id, follower_id, metadata, row_id
 
+
+def _partial(name: str, *columns: str, where: str) -> sa.Index:
+    """An index of the rows a condition holds for; on SQLite a statement must say the condition literally."""
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -34,16 +40,35 @@ outbox = sa.Table(
         "status in ('waiting', 'sending', 'sent', 'failed', 'unknown', 'expired', 'cancelled')",
         name="status",
     ),
-    sa.Index("ix_outbox_due", "status", "not_before"),
-    sa.Index("ix_outbox_claim", "status", "purpose", "not_before"),  # replies before campaigns
-    sa.Index("ix_outbox_purpose", "purpose", "purpose_id"),
-    sa.Index("ix_outbox_collect", "collected", "status"),
-    # a follower's own messages; those of campaigns are found by their deliveries
+    # each change of a row's status writes every index anew that it is in, and most rows are sent and stay
+    # so: an index holds what it is asked for. ``id`` makes the order complete: all messages of a campaign
+    # are due at one moment
     sa.Index(
-        "ix_outbox_follower",
-        "follower_id",
-        "id",
-        sqlite_where=sa.text("purpose <> 'delivery'"),
-        postgresql_where=sa.text("purpose <> 'delivery'"),
+        "ix_outbox_due", "status", "not_before", "id", postgresql_where=sa.text("status <> 'sent'")
     ),
+    # replies before campaigns, and calls that take turns
+    _partial(
+        "ix_outbox_claim",
+        "status",
+        "purpose",
+        "not_before",
+        where="status = 'waiting' AND purpose <> 'delivery'",
+    ),
+    _partial("ix_outbox_expires", "status", "expires_at", where="status = 'waiting'"),
+    _partial(
+        "ix_outbox_doubt",
+        "status",
+        "unanswered_at",
+        where="status = 'waiting' AND unanswered_at IS NOT NULL",
+    ),
+    sa.Index("ix_outbox_purpose", "purpose", "purpose_id"),
+    sa.Index(
+        "ix_outbox_collect",
+        "collected",
+        "status",
+        "id",
+        postgresql_where=sa.text("collected IS false AND status NOT IN ('waiting', 'sending')"),
+    ),
+    # a follower's own messages; those of campaigns are found by their deliveries
+    _partial("ix_outbox_follower", "follower_id", "id", where="purpose <> 'delivery'"),
 )
