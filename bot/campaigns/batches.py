@@ -21,6 +21,7 @@ from bot.campaigns.definitions import Campaign
 from bot.campaigns.schedule import after_quiet
 from bot.clock import day_of, month_of, start_of_day
 from bot.db import Session
+from bot.errors import Refused
 from bot.sql import among
 from bot.tables.campaigns import campaign_runs, deliveries, external_mass_sends, mass_batches
 from bot.tables.followers import followers
@@ -179,12 +180,17 @@ def single_call(session: Session, job: Job) -> tuple[int, bool]:
             .values(next_wave_at=first)
         )
         return 0, False
-    target = _single_target(session, job)
+    try:
+        target = _single_target(session, job)
+    except Refused:
+        return _pause(session, job, "segment_gone")
     to_all = target is not None and target["target"] == "all"
     if to_all and not approvals.holds(session, job.campaign, job.secret_key):
         return _pause(session, job, approvals.UNSEALED)
     batch = being_filled(session, job.run.id, job.wave)
     kind = "tag" if target is None else str(target["target"])
+    if batch is not None and batch.target != kind:
+        return _pause(session, job, "changed")
     batch = batch or _make(session, job, kind, Cell(None, None))
     people = _waiting(session, job.waiting, ROWS)
     size = batch.size + len(people)
@@ -193,8 +199,26 @@ def single_call(session: Session, job: Job) -> tuple[int, bool]:
         return 0, True
     if target is None:
         return _by_temporary_tag(session, job, batch)
+    missing = _missing_approval(session, job, to_everybody=to_all)
+    if missing is not None:
+        return _pause(session, job, missing)
     _hand_over(session, job, batch, size, target)
     return 1, False
+
+
+def _missing_approval(session: Session, job: Job, *, to_everybody: bool) -> str | None:
+    """What the approval does not cover of a call that reaches whoever the segment holds now, planned or not.
+
+    The segment may have been written anew since it was planned, and a call by tag leaves nobody out.
+    """
+    where = segments.get(session, job.account.id, job.campaign.segment).where
+    return definitions.missing_approval(
+        job.campaign,
+        segments.count(session, job.account.id, where, job.now),
+        0,
+        approve_above=job.account.limits.approve_above,
+        to_everybody=to_everybody,
+    )
 
 
 def _by_temporary_tag(session: Session, job: Job, batch: Any) -> tuple[int, bool]:
@@ -405,7 +429,11 @@ def empty(session: Session, batch: Any) -> None:
 
 
 def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
-    """To whom a single call goes; None: the segment is neither everybody nor one tag, so a tag is made for it."""
+    """To whom a single call goes; None: the segment is neither everybody nor one tag, so a tag is made for it.
+
+    Raises:
+        Refused: there is no such segment any more.
+    """
     where = segments.get(session, job.account.id, job.campaign.segment).where
     if segments.is_everybody(session, job.account.id, where):
         return {"target": "all"}

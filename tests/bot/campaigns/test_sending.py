@@ -345,6 +345,60 @@ def test_a_subscription_account_sends_to_one_synced_tag_by_the_tag_itself(play: 
     assert play.sums(run_id) == {"sent": 3}
 
 
+def _tagged(play: Play) -> None:
+    def work(session: db.Session) -> None:
+        tag = factories.make_tag(session, play.account_id, "微博来源")
+        session.execute(sa.update(tags).values(sync=True, wechat_id=101))
+        for person in play.people[:3]:
+            factories.give_tag(session, play.account_id, person, tag, now=play.now)
+        segments.save(session, play.account_id, "微博", {"tag": {"has": "微博来源"}}, play.now)
+
+    subscription(play)
+    play.write(work)
+
+
+def test_a_segment_that_became_everybody_since_is_not_sent_to(play: Play) -> None:
+    _tagged(play)
+    run_id = play.planned(segment="微博", approved_for={"people": 5, "slots": 0})
+    play.write(
+        lambda session: segments.save(session, play.account_id, "微博", {"all": []}, play.now)
+    )
+    assert play.send() == 0
+    run = play.run(run_id)
+    assert (run.status, run.reason) == ("paused", "too_many_people: 20 > 5")
+    assert play.sums(run_id) == {"planned": 3}
+
+
+def test_a_segment_that_is_gone_stops_its_run_and_no_other(play: Play) -> None:
+    _tagged(play)
+    gone = play.planned(segment="微博")
+    play.write(lambda session: segments.archive(session, play.account_id, "微博", play.now))
+    play.planned(name="别的", approved_for={"people": 100, "slots": 0})
+    play.later(minutes=10)
+    for run in play.start():
+        play.plan(run)
+    assert play.send() == 1
+    assert (play.run(gone).status, play.run(gone).reason) == ("paused", "segment_gone")
+
+
+def test_a_batch_for_a_tag_is_never_handed_over_to_everybody(play: Play) -> None:
+    _tagged(play)
+
+    def widen(session: db.Session) -> None:
+        segments.save(session, play.account_id, "微博", {"all": []}, play.now)
+
+    play.write(
+        lambda session: segments.save(
+            session, play.account_id, "微博", {"not": {"tag": {"has": "微博来源"}}}, play.now
+        )
+    )
+    run_id = play.planned(segment="微博")
+    assert play.send() == 0  # its tag is being made
+    play.write(widen)
+    assert play.send() == 0
+    assert (play.run(run_id).status, play.run(run_id).reason) == ("paused", "changed")
+
+
 def test_a_preview_goes_to_testers_only(play: Play) -> None:
     campaign = play.campaign()
 
