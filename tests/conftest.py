@@ -108,20 +108,24 @@ class _Compiled(BytecodeCache):
 
 Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": _Compiled()}
 
-# as are the functions that build addresses: nine tenths of the time that making an application takes
-_builders: dict[tuple[Any, ...], Any] = {}
-_compile_builder = Rule._compile_builder
+# as are addresses: nine tenths of the time that making an application takes
+_rules: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_compile_rule = Rule.compile
 
 
-def _compiled_once(rule: Rule, append_unknown: bool = True) -> Any:
-    """A rule's builder is the same function in each application; what differs is the rule it is bound to."""
-    key = (tuple(rule._trace), repr(rule.defaults), append_unknown)
-    if key not in _builders:
-        _builders[key] = _compile_builder(rule, append_unknown)
-    return _builders[key]
+def _compiled_once(rule: Rule) -> None:
+    """What an address is compiled to is the same in each application; its builders are bound to the rule."""
+    key = (rule.rule, rule.subdomain, rule.merge_slashes, repr(rule.defaults))
+    if key not in _rules:
+        _compile_rule(rule)
+        builders = [each.__func__ for each in (rule._build, rule._build_unknown)]  # type: ignore[attr-defined]
+        _rules[key] = (rule.arguments, rule._parts, rule._trace, rule._converters, builders)
+        return
+    rule.arguments, rule._parts, rule._trace, rule._converters, (known, unknown) = _rules[key]
+    rule._build, rule._build_unknown = known.__get__(rule), unknown.__get__(rule)
 
 
-Rule._compile_builder = _compiled_once  # type: ignore[method-assign]
+Rule.compile = _compiled_once  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +167,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[sa.Engine]:
-    engine = db.make_engine(database_url)
+    engine = databases.compiled_once(db.make_engine(database_url))
     yield engine
     engine.dispose()
 

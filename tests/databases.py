@@ -5,9 +5,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
+from sqlalchemy.util import LRUCache
 
 from bot import db, migrate
 from bot.tables import metadata
@@ -25,6 +27,19 @@ def copy_of(template: Path, folder: Path) -> str:
     path = folder / "qunfen.db"
     shutil.copyfile(template, path)
     return f"sqlite:///{path}"
+
+
+_compiled: dict[str, tuple[sa.Dialect, Any]] = {}
+
+
+def compiled_once(engine: sa.Engine) -> sa.Engine:
+    """The engine, with the statements that this process has compiled: by itself it would compile them anew."""
+    kind = engine.dialect.name
+    if kind not in _compiled:
+        with engine.connect():  # now its dialect knows the server
+            _compiled[kind] = (engine.dialect, LRUCache(4000))
+    engine.dialect, engine._compiled_cache = _compiled[kind]
+    return engine
 
 
 @contextmanager
