@@ -27,7 +27,8 @@ def tag_due(engine: Engine, now: datetime) -> int:
     """Give the tags of every run, with its follow-ups, that is over for long enough; how many runs.
 
     Followers are tagged a few hundred a transaction and the run is marked at the end: after a kill it
-    begins anew, and whoever has a tag already keeps its origin.
+    begins anew, and whoever has a tag already keeps its origin. What people did counts up to the moment it
+    was due, so that nobody who clicks between two beginnings gets the tags of both.
     """
     done = 0
     with db.reading(engine) as session:
@@ -46,14 +47,17 @@ def tag_due(engine: Engine, now: datetime) -> int:
         with db.reading(engine) as session:
             campaign = definitions.by_id(session, root.campaign_id)
             runs = rounds.chain(session, root.id)
-            if not _is_due(session, campaign, runs, now):
+            due = _due_at(session, campaign, runs)
+            if due is None or due > now:
                 continue
-        _tag(engine, campaign, runs, now)
+        _tag(engine, campaign, runs, due, now)
         done += 1
     return done
 
 
-def paths(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
+def paths(
+    session: Session, campaign: Campaign, runs: Sequence[Any], until: datetime | None = None
+) -> dict[str, set[int]]:
     """Where everybody a chain of runs reached stands: ``converted``, ``next_wave`` or ``given_up``, each in one.
 
     Converted is who did what the coming wave asks for, or the last one where none is to come. Whoever did not
@@ -62,22 +66,25 @@ def paths(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str
     """
     everybody = _reached(session, [run.id for run in runs])
     ahead, step = _ahead(session, campaign, runs)
-    converted = everybody & _moved(session, campaign, runs, step)
+    converted = everybody & _moved(session, campaign, runs, step, until)
     left = everybody - converted
     return {"converted": converted, "next_wave": left & ahead, "given_up": left - ahead}
 
 
-def _is_due(session: Session, campaign: Campaign, runs: Sequence[Any], now: datetime) -> bool:
+def _due_at(session: Session, campaign: Campaign, runs: Sequence[Any]) -> datetime | None:
+    """When the tags of a chain of runs are given; None: it goes on, or gives none."""
     if not campaign.after or not rounds.is_over(session, runs):
-        return False
+        return None
     ended = max((run.finished_at for run in runs if run.finished_at is not None), default=None)
     wait = timedelta(seconds=seconds_of(campaign.after.get("wait", WAIT)))
-    return ended is not None and ended + wait <= now
+    return ended + wait if ended is not None else None
 
 
-def _tag(engine: Engine, campaign: Campaign, runs: Sequence[Any], now: datetime) -> None:
+def _tag(
+    engine: Engine, campaign: Campaign, runs: Sequence[Any], due: datetime, now: datetime
+) -> None:
     with db.reading(engine) as session:
-        given = _given(session, campaign, runs)
+        given = _given(session, campaign, runs, due)
     origin = f"campaign:{campaign.name}"
     for name, people in given.items():
         listed = sorted(people)
@@ -96,16 +103,18 @@ def _tag(engine: Engine, campaign: Campaign, runs: Sequence[Any], now: datetime)
         )
 
 
-def _given(session: Session, campaign: Campaign, runs: Sequence[Any]) -> dict[str, set[int]]:
+def _given(
+    session: Session, campaign: Campaign, runs: Sequence[Any], until: datetime
+) -> dict[str, set[int]]:
     """Followers by the tag they get. One tag may stand for two results."""
     wanted: Mapping[str, Any] = campaign.after or {}
     asked = _with(session, [run.id for run in runs], ("sent", "failed", "unknown"))
-    clicked = asked & _since(session, runs, outcome.clean_clicks(campaign))
+    clicked = asked & _since(session, runs, outcome.clean_clicks(campaign), until)
     found: dict[str, set[int]] = {}
     for key, people in (
         ("clicked", clicked),
         ("not_clicked", asked - clicked),
-        ("gave_up", paths(session, campaign, runs)["given_up"]),
+        ("gave_up", paths(session, campaign, runs, until)["given_up"]),
     ):
         if wanted.get(key):
             found.setdefault(wanted[key], set()).update(people)
@@ -145,18 +154,24 @@ def _with(session: Session, run_ids: Sequence[int], statuses: Sequence[str]) -> 
 
 
 def _moved(
-    session: Session, campaign: Campaign, runs: Sequence[Any], step: Mapping[str, Any] | None
+    session: Session,
+    campaign: Campaign,
+    runs: Sequence[Any],
+    step: Mapping[str, Any] | None,
+    until: datetime | None,
 ) -> set[int]:
     """Who did what a follow-up is ``to``; where there is none, the campaign's goal."""
     if step is not None and step.get("to", "not_clicked") == "not_clicked":
-        return _since(session, runs, outcome.clean_clicks(campaign))
-    return _since(session, runs, outcome.reactions(campaign))
+        return _since(session, runs, outcome.clean_clicks(campaign), until)
+    return _since(session, runs, outcome.reactions(campaign), until)
 
 
-def _since(session: Session, runs: Sequence[Any], reactions: sa.Select[Any]) -> set[int]:
+def _since(
+    session: Session, runs: Sequence[Any], reactions: sa.Select[Any], until: datetime | None
+) -> set[int]:
     """Who reacted since the first run of a chain began; whom it reached is asked beside it."""
     reaction = reactions.subquery()
-    rows = session.execute(
-        sa.select(reaction.c.follower_id).where(reaction.c.at >= runs[0].created_at).distinct()
-    )
-    return set(rows.scalars())
+    query = sa.select(reaction.c.follower_id).where(reaction.c.at >= runs[0].created_at).distinct()
+    if until is not None:
+        query = query.where(reaction.c.at <= until)
+    return set(session.execute(query).scalars())
