@@ -164,7 +164,9 @@ class Flow:
         spent = real_clock.tick_seconds() - self._began
         if self._exhausted or self._queued >= self._sender.most:
             return
-        rows = self._claim(PIECE) if spent < CLAIM_FOR else []
+        # no more than twice what can be under way, so that other workers find the rest
+        most = min(PIECE, 2 * self._sender.most)
+        rows = self._claim(most) if spent < CLAIM_FOR else []
         if not rows:
             self._exhausted = True
             return
