@@ -223,7 +223,7 @@ def must(session: Session, account_id: int, article_id: int) -> Article:
 
 
 def tell_pending(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
-    """Tell the platform about up to 10 articles it does not know as they are; how many were tried.
+    """Tell the platform about up to 10 articles it does not know as they are; how many had their pictures for it.
 
     1. Pictures inside the article are uploaded, each once.
     2. Its draft is made or changed; a draft that has left the box is made anew.
@@ -239,9 +239,7 @@ def tell_pending(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
             .order_by(articles.c.id)
             .limit(TELL_LIMIT)
         ).all()
-    for row in rows:
-        _tell(engine, wechat_of, row, now)
-    return len(rows)
+    return sum(_tell(engine, wechat_of, row, now) for row in rows)
 
 
 def ask_pending(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
@@ -328,7 +326,8 @@ def _untold(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def _tell(engine: Engine, wechat_of: WeChatOf, row: Any, now: datetime) -> None:
+def _tell(engine: Engine, wechat_of: WeChatOf, row: Any, now: datetime) -> bool:
+    """False: a picture of it waits for its upload."""
     try:
         wechat = wechat_of(row.account_id)
         _upload_pictures(engine, wechat, row, now)
@@ -340,13 +339,14 @@ def _tell(engine: Engine, wechat_of: WeChatOf, row: Any, now: datetime) -> None:
         with db.writing(engine) as session:
             _update(session, row.id, values, version=row.version)
         if row.status != "publishing":
-            return
+            return True
         handed_in = _handed_in(wechat, values["media_id"], body)
         with db.writing(engine) as session:
             _update(session, row.id, handed_in | {"checked_at": now})
     except media.NotYet:
         with db.writing(engine) as session:
             _update(session, row.id, {"checked_at": now - AGAIN_AFTER})
+        return False
     except (WeChatError, Refused) as problem:
         log.warning("article_not_told", article=row.id, error=str(problem))
         values = {"checked_at": now}
@@ -356,6 +356,7 @@ def _tell(engine: Engine, wechat_of: WeChatOf, row: Any, now: datetime) -> None:
                 values["status"] = "failed"
         with db.writing(engine) as session:
             _update(session, row.id, values, version=row.version)
+    return True
 
 
 def _in_the_box(wechat: WeChat, row: Any, body: Mapping[str, Any]) -> str:

@@ -148,9 +148,9 @@ def _article_url(session: Session, account_id: int, name: str) -> str:
 
 
 def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: datetime) -> int:
-    """Upload up to 20 files the platform does not have; how many were tried.
+    """Upload up to 20 files the platform does not have; of how many it said yes or no for good.
 
-    A refusal is stored on the row and the file not tried again; without an answer the next call tries again.
+    A refusal is stored on the row and the file not tried again; what failed for now is tried by the next call.
     Uploading twice is harmless, so no row is claimed.
     """
     waiting = (
@@ -168,9 +168,7 @@ def upload_pending(engine: Engine, wechat_of: Callable[[int], WeChat], now: date
     )
     with db.reading(engine) as session:
         rows = session.execute(waiting).all()
-    for row in rows:
-        _upload(engine, wechat_of, row, now)
-    return len(rows)
+    return sum(_upload(engine, wechat_of, row, now) for row in rows)
 
 
 def keep(session: Session, account_id: int, kind: str, data: bytes) -> str:
@@ -217,7 +215,8 @@ def bytes_of(session: Session, account_id: int, name: str) -> bytes | None:
     return found
 
 
-def _upload(engine: Engine, wechat_of: Callable[[int], WeChat], row: Any, now: datetime) -> None:
+def _upload(engine: Engine, wechat_of: Callable[[int], WeChat], row: Any, now: datetime) -> bool:
+    """Whether the platform said yes or no for good."""
     values: dict[str, Any]
     try:
         put = material.upload if row.expires_at is None else material.upload_temporary
@@ -228,10 +227,11 @@ def _upload(engine: Engine, wechat_of: Callable[[int], WeChat], row: Any, now: d
     except (WeChatError, Refused) as problem:
         log.warning("upload_failed", media=row.id, kind=row.kind, error=str(problem))
         if isinstance(problem, WeChatError) and not problem.permanent:
-            return
+            return False
         values = {"error": logs.clean(str(problem))}
     with db.writing(engine) as session:
         session.execute(sa.update(media).where(media.c.id == row.id).values(**values))
+    return True
 
 
 def media_id(session: Session, account_id: int, kind: str, name: str) -> str:

@@ -159,10 +159,11 @@ def send_later(rt: Runtime, context: JobContext) -> None:
 def upload(rt: Runtime, context: JobContext) -> Again | None:
     """Upload material the platform does not have, and tell it about articles."""
     now = context.clock()
-    tried = media.upload_pending(rt.engine, rt.wechat, now)
+    uploaded = media.upload_pending(rt.engine, rt.wechat, now)
     told = articles.tell_pending(rt.engine, rt.wechat, now)
     articles.ask_pending(rt.engine, rt.wechat, now)
-    full = tried == media.UPLOAD_LIMIT or told == articles.TELL_LIMIT
+    # what failed for now waits for the next tick: a platform that says no all day is not asked every second
+    full = uploaded == media.UPLOAD_LIMIT or told == articles.TELL_LIMIT
     return Again(seconds=1) if full else None
 
 

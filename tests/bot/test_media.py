@@ -103,6 +103,15 @@ def test_a_refused_upload_says_why_and_is_not_repeated(engine: sa.Engine, accoun
     assert "40009" in error
 
 
+def test_a_platform_that_takes_nothing_today_is_not_asked_at_once_again(
+    engine: sa.Engine, account: Account
+) -> None:
+    gateway = Gateway(*[refusal(45009, permanent=False)] * media.UPLOAD_LIMIT)
+    for number in range(media.UPLOAD_LIMIT):
+        store(engine, account.id, name=f"{number}.png")
+    assert media.upload_pending(engine, gateway.of, NOW) == 0
+
+
 def test_an_upload_without_an_answer_is_tried_again(engine: sa.Engine, account: Account) -> None:
     gateway = Gateway(NO_ANSWER, {"media_id": "M", "url": ""})
     store(engine, account.id)
