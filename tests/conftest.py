@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 import redis
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
 from pydantic import SecretStr
 from werkzeug.routing import Rule
 
-from bot import accounts, db, logs
+from bot import accounts, db, logs, operators
 from bot.accounts import Account
 from bot.app import create_app
 from bot.clock import Clock
@@ -126,6 +127,11 @@ def _compiled_once(rule: Rule) -> None:
 
 
 Rule.compile = _compiled_once  # type: ignore[method-assign]
+
+
+# passwords are hashed by real argon2 with light parameters: the real ones take 64 MB and a tenth of a second each time
+STRONG_HASHES = operators._hasher
+operators._hasher = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from argon2 import PasswordHasher
 
 from bot import db, operators
 from bot.clock import Clock
@@ -12,25 +11,19 @@ from bot.errors import Invalid, Refused
 from bot.kept import DatabaseStore
 from bot.tables.operators import audit
 from bot.tables.operators import operators as table
+from tests.conftest import STRONG_HASHES
 
 
-@pytest.fixture(autouse=True)
-def _light_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real argon2 with light parameters, except where the parameters are looked at."""
-    if "only_its_hash_is_kept" not in request.node.name:
-        light = PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
-        monkeypatch.setattr(operators, "_hasher", light)
-        operators._nobody.cache_clear()
-
-
+@pytest.mark.slow  # hashes as the program does
 def test_a_generated_password_logs_in_and_only_its_hash_is_kept(
-    engine: sa.Engine, now: datetime
+    engine: sa.Engine, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(operators, "_hasher", STRONG_HASHES)
     store = DatabaseStore(engine, Clock(frozen_at=now))
     with db.writing(engine) as session:
         password = operators.add(session, "Ann", "operator", now)
         stored = session.execute(sa.select(table.c.password_hash)).scalar_one()
-    assert stored.startswith("$argon2id$")
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert password not in stored
     found = operators.verify(engine, store, "Ann", password, now)
     assert found is not None

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
-from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -24,14 +23,6 @@ from tests.bot.console import pages
 class Someone:
     name: str
     password: str
-
-
-@pytest.fixture(autouse=True)
-def _light_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real argon2 with light parameters: every test here logs in."""
-    monkeypatch.setattr(
-        operators, "_hasher", PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
-    )
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from argon2 import PasswordHasher
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
@@ -38,9 +37,6 @@ def world(
 ) -> Iterator[World]:
     """Followers wrote, scanned and left; tags, sends, a webhook and a dry run came of it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        operators, "_hasher", PasswordHasher(time_cost=1, memory_cost=256, parallelism=1)
-    )
     made = World(engine, database_url, tmp_path)
     made.connect()
     coupon = {
