@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from datetime import date, datetime, time
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,7 @@ OF_PROGRAMS = {
 AT = {"Invalid": 1, "Refused": 0, "ValueError": 0, "say": 1, "problem": 1, "Problem": 2}
 
 
+@pytest.mark.slow  # reads the whole program
 def test_every_sentence_of_an_error_has_a_chinese_one() -> None:
     missing = [
         f"{place}: {sentence}"
@@ -47,6 +49,7 @@ def test_every_sentence_of_an_error_has_a_chinese_one() -> None:
     assert missing == [], "add templates to bot/sentences.txt"
 
 
+@pytest.mark.slow  # as above
 def test_the_walk_finds_what_it_should() -> None:
     found = {sentence for _, sentence in _gathered()}
     assert len(found) > 200
@@ -194,8 +197,13 @@ def _is_chinese(text: str) -> bool:
     return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
-def _gathered() -> Iterator[tuple[str, str]]:
+@cache
+def _gathered() -> list[tuple[str, str]]:
     """(file:line, sentence) of all that is raised or listed as a problem; holes are filled with x7."""
+    return list(_walked())
+
+
+def _walked() -> Iterator[tuple[str, str]]:
     for folder in ("bot", "rules", "handlers"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
