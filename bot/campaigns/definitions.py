@@ -223,7 +223,7 @@ def save(
         _change(session, row, values)
     for name, target in values["links"].items():
         tracking.link_id(session, account.id, campaign_id, name, target, now)
-    _adopt_articles(session, account.id, wanted, now, by)
+    adopt_articles(session, account.id, wanted, now, by)
     campaign = by_id(session, campaign_id)
     if "approved_for" in wanted:
         _approve_by_file(session, campaign, wanted["approved_for"], now)
@@ -247,7 +247,7 @@ def schedule(
     if due is None:
         raise Invalid(_at(place, "at"), "is more than 10 minutes past")
     # somebody may have changed in the library what was written here
-    _adopt_articles(session, account.id, document_of(campaign), now, f"campaign:{campaign.name}")
+    adopt_articles(session, account.id, document_of(campaign), now, f"campaign:{campaign.name}")
     session.execute(
         sa.update(campaigns)
         .where(campaigns.c.id == campaign.id)
@@ -457,9 +457,10 @@ def under_way(session: Session, campaign_id: int) -> bool:
     )
 
 
-def _adopt_articles(
+def adopt_articles(
     session: Session, account_id: int, document: Mapping[str, Any], now: datetime, by: str
 ) -> None:
+    """What a campaign's document writes inside itself stands in the library too: the platform is told from there."""
     for said, channels in contents_of(document):
         # what customer service shows is a published page; mass takes the draft
         page = contents.CUSTOMER_SERVICE in channels

@@ -166,6 +166,7 @@ def change_round(
         .where(campaigns.c.id == campaign.id)
         .values(follow_ups=changed["follow_ups"], version=campaigns.c.version + 1)
     )
+    definitions.adopt_articles(session, account_id, changed, now, f"campaign:{name}")
     return found
 
 

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from bot import articles, db, materials, media
 from bot.accounts import Account
-from bot.campaigns import definitions
+from bot.audiences import segments
+from bot.campaigns import definitions, steering
 from bot.errors import Refused
 from tests.bot.campaigns.makers import make_campaign, make_run
 
@@ -116,3 +117,16 @@ def test_what_a_campaign_says_is_there_again_when_it_is_scheduled(
         definitions.schedule(session, account, campaign, now)
         found = media.find_article(session, account.id, content["article"])
     assert found is not None and found.document["html"] == DRAFT["html"]
+
+
+def test_an_article_written_for_a_follow_up_under_way_stands_in_the_library(
+    engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    content = {"article": {"draft": articles.check(DRAFT)}}
+    step = {"after": "24h", "to": "not_clicked", "channels": ["mass"]}
+    with db.writing(engine) as session:
+        segments.save(session, account.id, "everybody", {"all": []}, now)
+        campaign_id = make_campaign(session, account.id, now=now, follow_ups=[step])
+        make_run(session, account.id, campaign_id, now=now, status="finished")
+        steering.change_round(session, account.id, "奈雪8元券", content, now)
+        assert media.find_article(session, account.id, content["article"]) is not None
