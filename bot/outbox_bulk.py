@@ -8,6 +8,7 @@ so a process that is killed leaves no more in doubt than the calls that were und
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import ModuleType
@@ -140,12 +141,18 @@ class Flow:
         self._of_lane: Counter[Lane] = Counter()
         self._ended: list[Ended] = []
         self._queued = 0
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="claim")
+        self._claiming: Future[Sequence[Any]] | None = None
         self._exhausted = False
         self._began = self._beaten = real_clock.tick_seconds()
         self.handled = 0
 
     def run(self) -> int:
         """Send until nothing is due, or 20 seconds are over; how many rows were handled."""
+        with self._aside:
+            return self._run()
+
+    def _run(self) -> int:
         while True:
             self._refill()
             if self._is_beat_due():
@@ -161,15 +168,28 @@ class Flow:
     # --- rows come in
 
     def _refill(self) -> None:
-        spent = real_clock.tick_seconds() - self._began
-        if self._exhausted or self._queued >= self._sender.most:
+        """Claim more before the lines run dry: aside while calls are under way, so that none waits for it."""
+        if self._claiming is not None:
+            if not self._claiming.done() and (self._under_way or self._ended):
+                return
+            rows, self._claiming = self._claiming.result(), None
+        elif self._exhausted or self._queued >= self._sender.most:
             return
+        elif real_clock.tick_seconds() - self._began >= CLAIM_FOR:
+            rows = []
+        elif self._under_way:
+            self._claiming = self._aside.submit(self._claim, self._piece())
+            return
+        else:
+            rows = self._claim(self._piece())
+        self._exhausted = not rows
+        self._arrange(rows)
+
+    def _piece(self) -> int:
         # no more than twice what can be under way, so that other workers find the rest
-        most = min(PIECE, 2 * self._sender.most)
-        rows = self._claim(most) if spent < CLAIM_FOR else []
-        if not rows:
-            self._exhausted = True
-            return
+        return min(PIECE, 2 * self._sender.most)
+
+    def _arrange(self, rows: Sequence[Any]) -> None:
         self.handled += len(rows)
         first: list[Any] = []
         for row in sorted(rows, key=lambda row: int(row.id)):
