@@ -191,7 +191,7 @@ def _step(
             steering.change(session, run_id, {"status": "paused", "reason": blocked}, run.status)
         return 0, False
     if run.status == "paused":
-        if (run.reason or "").partition(":")[0] not in statuses.BLOCKS - {trials.DECIDING}:
+        if (run.reason or "").partition(":")[0] not in statuses.BLOCKS:
             return 0, False
         steering.change(session, run_id, {"status": "running", "reason": None}, "paused")
     later = after_quiet(now, account.limits.quiet_hours)
