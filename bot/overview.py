@@ -52,6 +52,8 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class CampaignLine:
+    """``counts`` and ``reasons`` are of the latest run; ``sent`` people, ``slots`` and ``guided`` of all its runs."""
+
     name: str
     status: str
     segment: str
@@ -64,6 +66,7 @@ class CampaignLine:
     slots: int
     guided: int
     target: int | None
+    sent: int = 0
 
 
 def numbers(session: Session, account_id: int, now: datetime, slots: int = 4) -> Numbers:
@@ -168,8 +171,25 @@ def _name(run: Any) -> str:
 
 def _result_row(session: Session, account_id: int, run: Any) -> dict[str, Any]:
     counts, reasons, slots = run_counts(session, account_id, run.id)
+    sent = counts.get("sent", 0)
+    runs = sa.select(campaign_runs.c.id).where(
+        campaign_runs.c.account_id == account_id, campaign_runs.c.campaign_id == run.campaign_id
+    )
+    if len(session.execute(runs.limit(2)).all()) > 1:
+        sent, slots = _of_all_runs(session, account_id, runs)
     people = tracking.guided(session, account_id, run.campaign_id)
-    return {"counts": counts, "reasons": reasons, "slots": slots, "guided": people}
+    return {"counts": counts, "reasons": reasons, "slots": slots, "guided": people, "sent": sent}
+
+
+def _of_all_runs(session: Session, account_id: int, runs: sa.Select[Any]) -> tuple[int, int]:
+    """(people it was sent to, each once; slots charged)."""
+    went = sa.case((deliveries.c.status == "sent", deliveries.c.follower_id))
+    row = session.execute(
+        sa.select(sa.func.count(sa.distinct(went)), sa.func.count(deliveries.c.slot)).where(
+            deliveries.c.account_id == account_id, deliveries.c.run_id.in_(runs)
+        )
+    ).one()
+    return row[0], row[1]
 
 
 def slots_left(

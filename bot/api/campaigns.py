@@ -491,7 +491,7 @@ def _row(row: Row) -> CampaignTold:
         next_due_at=row.line.next_due_at,
         run_status=row.line.run_status,
         run_reason=row.line.run_reason,
-        sent=row.line.counts.get("sent", 0),
+        sent=row.line.sent,
         skipped=row.line.counts.get("skipped", 0),
         guided=row.line.guided,
         target=row.line.target,

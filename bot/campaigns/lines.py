@@ -44,8 +44,7 @@ class Row:
     @property
     def rate(self) -> float | None:
         """Guided of those it was sent to: what a batch delivered is on the campaign's own page."""
-        sent = self.line.counts.get("sent", 0)
-        return self.line.guided / sent if sent else None
+        return self.line.guided / self.line.sent if self.line.sent else None
 
     @property
     def done(self) -> float | None:

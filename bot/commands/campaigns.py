@@ -66,7 +66,7 @@ def list_campaigns(tool: Tool, account: str, as_json: bool) -> None:
             "next_due_at": line.next_due_at,
             "run": line.run_status,
             "waits_for": explain(line.run_reason, t("zh", "en")) if line.run_reason else None,
-            "sent": line.counts.get("sent", 0),
+            "sent": line.sent,
             "guided": line.guided,
             "target": line.target,
         }

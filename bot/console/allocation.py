@@ -27,7 +27,7 @@ RATE_OF = {
     "past": _l("过去的活动"),
     "usual": _l("没有历史，按 5%"),
 }
-STATUS = {"proposed": _l("方案"), "in_force": _l("生效中"), "replaced": _l("已替换")}
+STATUS = {"proposed": _l("未生效"), "in_force": _l("生效中"), "replaced": _l("已替换")}
 
 
 @page("/allocation", "ledger.read")

@@ -242,7 +242,7 @@ def _as_csv(here: Here, rows: Sequence[Row]) -> Response:
             [channel_label(name) for name in row.campaign.channels],
             row.line.next_due_at or row.line.run_due_at,
             sum(row.line.counts.values()),
-            row.line.counts.get("sent", 0),
+            row.line.sent,
             row.line.counts.get("failed", 0) + row.line.counts.get("unknown", 0),
             row.line.counts.get("skipped", 0),
             row.line.guided,

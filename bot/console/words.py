@@ -10,6 +10,7 @@ from flask_babel import lazy_gettext as _l
 
 from bot.campaigns import status
 from bot.clock import local
+from bot.params import seconds_of
 from bot.registry import members
 from rules.model import CONDITIONS
 
@@ -153,6 +154,22 @@ def dated(value: datetime) -> str:
     return f"{local(value):%Y-%m-%d %H:%M}"
 
 
+def span(text: str) -> str:
+    """``48h``, ``2d`` or ``30m`` in words, in the largest unit that needs no fraction."""
+    seconds = seconds_of(text)
+    if seconds % 86400 == 0:
+        return str(_("%(count)s 天", count=seconds // 86400))
+    if seconds % 3600 == 0:
+        return str(_("%(count)s 小时", count=seconds // 3600))
+    return str(_("%(minutes)s 分钟", minutes=seconds // 60))
+
+
+def by_whom(name: str | None) -> str:
+    """An operator, or what wrote it where nobody was logged in."""
+    doors = {"file": _("公众号文件"), "cli": _("命令行")}
+    return str(doors.get(name or "", name or "—"))
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "dated": dated,
@@ -164,5 +181,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "reason_word": lambda word: REASON.get(word, word),
     "kind_word": lambda word: KIND.get(word, word),
     "approver": lambda name: _("公众号文件") if name == {"file": True} else str(name),
+    "span": span,
+    "by_whom": by_whom,
     "note_word": lambda note: NOTES.get(note, note),
 }

@@ -118,6 +118,31 @@ def test_every_tab_opens_before_and_after_the_first_run(
             answer = browser.get(f"{HERE}/{campaign_id}?tab={tab}")
             assert answer.status_code == 200, tab
     assert "无法测量" in pages.text(browser.get(f"{HERE}/{sent}?tab=funnel"))
+    assert "2 天 上一波没有点击的人" in pages.text(browser.get(f"{HERE}/{sent}?tab=waves"))
+
+
+def test_the_list_counts_people_and_slots_of_every_wave(
+    browser: FlaskClient,
+    engine: sa.Engine,
+    account: Account,
+    now: datetime,
+    campaign: int,
+    people: list[int],
+) -> None:
+    with db.writing(engine) as session:
+        first = makers.make_run(session, account.id, campaign, now=now, status="finished")
+        second = makers.make_run(
+            session, account.id, campaign, now=now, due_at=now + timedelta(hours=48), round=2,
+            parent_id=first, status="finished",
+        )  # fmt: skip
+        for who in people[:3]:
+            makers.make_delivery(
+                session, account.id, first, who, status="sent", slot="spent", month="2025-03"
+            )
+        makers.make_delivery(session, account.id, second, people[0], status="sent")
+    table = browser.get(f"{HERE}?format=csv").get_data(as_text=True).splitlines()
+    row = dict(zip(table[0].removeprefix("\ufeff").split(","), table[1].split(","), strict=True))
+    assert (row["已发"], row["名额"]) == ("3", "3"), "the second wave's one got the first, too"
 
 
 def test_each_follower_says_why(browser: FlaskClient, sent: int) -> None:
