@@ -233,7 +233,7 @@ class Governor:
             with db.reading(self.engine) as session:
                 [budget] = budgets(session, account_id, now, [api])
             pause = read_pause(self.store, account_id, api)
-            rate = _read_rate(self.store, account_id, api)
+            rate = read_rate(self.store, account_id, api)
             self._settle(account_id, api, rate)
             seen = self._seen[account_id, api] = _Seen(budget, pause, rate, day, at)
         return seen
@@ -344,7 +344,8 @@ def read_pause(store: Store, account_id: int, api: str) -> Pause | None:
     return Pause(datetime.fromisoformat(value["until"]), value["why"], value["times"])
 
 
-def _read_rate(store: Store, account_id: int, api: str) -> Rate | None:
+def read_rate(store: Store, account_id: int, api: str) -> Rate | None:
+    """How often the platform said an API may be called; None: it did not say."""
     kept = store.get(_rate_key(account_id, api))
     if not kept:
         return None

@@ -1,7 +1,7 @@
 """The day's API quotas (接口额度) as an operator sees them, and learning the platform's own figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from bot import allowances, db, governor, logs, outbox_claims
-from bot.allowances import CAMPAIGN, PRIORITIES, Budget
+from bot.allowances import CAMPAIGN, PRIORITIES, Budget, Rate
 from bot.clock import day_of
 from bot.db import Session
 from bot.errors import WeChatError
@@ -53,6 +53,7 @@ class Quota:
     kept: int  # calls a campaign leaves to replies
     owed: int
     late: int
+    rate: Rate | None = None  # as the platform told it
 
     @property
     def left(self) -> int | None:
@@ -76,7 +77,12 @@ def today(session: Session, store: Store, account_id: int, now: datetime) -> lis
     owed = owing(session, account_id)
     listed = set(said) | set(counted) | {api for api, number in owed.items() if number}
     found = [
-        _quota(budget, said, counted, owed, governor.read_pause(store, account_id, budget.api), now)
+        replace(
+            _quota(
+                budget, said, counted, owed, governor.read_pause(store, account_id, budget.api), now
+            ),
+            rate=governor.read_rate(store, account_id, budget.api),
+        )
         for budget in governor.budgets(session, account_id, now, sorted(listed))
     ]
     return sorted(found, key=lambda one: (-one.share, one.api))

@@ -18,6 +18,11 @@ class PauseTold(Told):
     why: Literal["day", "rate"] = Field(description="45009: the day is used up; 45011: too often")
 
 
+class RateTold(Told):
+    calls: int
+    seconds: int
+
+
 class QuotaTold(Told):
     api: str
     limit: int | None = Field(description="calls a Shanghai day; null where none is published")
@@ -32,6 +37,7 @@ class QuotaTold(Told):
     late: int = Field(description="how many of them do not fit into today")
     runs_out_at: When | None = Field(description="at today's pace; null: not today")
     pause: PauseTold | None
+    rate: RateTold | None = Field(description="so many calls in so many seconds; null: not told")
 
 
 @area("GET", "/quotas", "quotas.read")
@@ -59,4 +65,5 @@ def _told(one: Quota) -> QuotaTold:
         pause=PauseTold(until=pause.until, why="day" if pause.why == "day" else "rate")
         if pause is not None
         else None,
+        rate=RateTold(calls=one.rate.calls, seconds=one.rate.seconds) if one.rate else None,
     )

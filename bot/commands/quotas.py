@@ -1,5 +1,7 @@
 """quotas: how far the day's API calls of an account are used."""
 
+from dataclasses import asdict
+
 import click
 
 from bot import accounts, quotas
@@ -26,6 +28,7 @@ def quotas_command(tool: Tool, account: str, as_json: bool) -> None:
         {
             "api": one.api,
             "limit": one.limit,
+            "rate": asdict(one.rate) if one.rate and as_json else _rate(one),
             "used": one.used,
             "refused": one.refused,
             "held": one.held,
@@ -40,6 +43,7 @@ def quotas_command(tool: Tool, account: str, as_json: bool) -> None:
     columns = {
         "api": t("接口", "API"),
         "limit": t("每日上限", "Limit a day"),
+        "rate": t("频率上限", "Rate"),
         "used": t("已用", "Used"),
         "refused": t("平台拒绝", "Refused"),
         "held": t("暂缓过", "Held"),
@@ -49,6 +53,10 @@ def quotas_command(tool: Tool, account: str, as_json: bool) -> None:
         "held_back": t("暂缓中", "Held back"),
     }
     print_rows(rows, columns, as_json)
+
+
+def _rate(one: quotas.Quota) -> str | None:
+    return f"{one.rate.calls} / {one.rate.seconds} s" if one.rate is not None else None
 
 
 def _time(one: quotas.Quota) -> str:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from bot import clock as real_clock
 from bot import db, governor, outbox, quotas, tag_sync, tasks
 from bot.accounts import Account
+from bot.allowances import Rate
 from bot.clock import Clock
 from bot.governor import Governor, read_pause
 from bot.jobs import Again, JobContext
@@ -202,6 +203,10 @@ def test_the_platforms_own_rate_is_learned(office: Office) -> None:
 
     assert granted("campaign") == 50
     learn(office)
+    with db.reading(office.engine) as session:
+        listed = quotas.today(session, office.store, office.account.id, START)
+    rates = {one.api: one.rate for one in listed}
+    assert (rates[BATCH], rates[SEND]) == (Rate(60, 60), None)
     # 60 a minute, of which a tenth is for replies and a sixth of the rest may begin at once
     assert granted("campaign") == 9
     assert granted("reply") == 50
