@@ -9,8 +9,8 @@ from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.frame import Area, Asked, Call, Id, Page, Told, When
 from bot.audiences import segments
-from bot.campaigns import external_sends, ledger, slot_story
-from bot.campaigns.slot_story import Person, Wanted
+from bot.campaigns import external_sends, ledger, slot_people, slot_story
+from bot.campaigns.slot_people import Person, Wanted
 from bot.clock import month_of, parse_moment
 from bot.db import Session
 from bot.errors import Invalid
@@ -165,7 +165,7 @@ def ledger_get(call: Call, session: Session, query: OfMonth) -> LedgerTold:
 def ledger_followers(call: Call, session: Session, query: PeopleAsked) -> Listing[PersonTold]:
     """Followers with their slots of a month, and what took them."""
     month = _month(call, query.month)
-    rows = slot_story.people(
+    rows = slot_people.people(
         session,
         call.account.id,
         month,

@@ -1,6 +1,7 @@
-"""Where the slots of a month went, for people: what took them, how many had how many left after each, who has which.
+"""Where the slots of a month went, for people: what took them, and how many had how many left after each.
 
-Counters are ``ledger.py``; here they are explained from deliveries and sends from elsewhere.
+Counters are ``ledger.py``; here they are explained from deliveries and sends from elsewhere. Who has how many left
+is ``slot_people.py``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,11 +30,9 @@ from bot.tables.campaigns import (
     mass_ledger,
 )
 from bot.tables.followers import followers
-from rules.text import fold_words
 
 MONTHS = 24  # to choose from
 UNPLACED = ("unknown", "unplaced")  # results nobody said yet to whom they went
-PAGE = 1000  # people a statement of ``walk``
 _ONE_DAY = timedelta(days=1)
 
 
@@ -70,35 +69,12 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """A follower with this month's counters, and what took them: (name, campaign or None)."""
-
-    id: int
-    open_id: str
-    remark: str | None
-    left: int
-    reserved: int
-    spent: int
-    external: int
-    took: Sequence[tuple[str, int | None]]
-
-
-@dataclass(frozen=True, slots=True)
 class Day:
     """The one mass send a subscription account has each day. ``by``: what took it; None: it is free."""
 
     by: str | None
     at: datetime | None
     next_free: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which people are listed: with so many slots ``left``, found by ``query``, charged by ``campaign_id``."""
-
-    left: int | None = None
-    query: str = ""
-    campaign_id: int | None = None
 
 
 def months(session: Session, account_id: int, now: datetime) -> list[str]:
@@ -249,123 +225,8 @@ def day(session: Session, account_id: int, now: datetime) -> Day:
     return Day(None, None, now)
 
 
-def people(
-    session: Session,
-    account_id: int,
-    month: str,
-    wanted: Wanted,
-    *,
-    after: int = 0,
-    limit: int = 30,
-) -> list[Person]:
-    """Subscribed followers by row number, beginning behind ``after``."""
-    used = sa.func.coalesce(mass_ledger.c.reserved + mass_ledger.c.spent, 0)
-    asked = (
-        sa.select(
-            followers.c.id,
-            followers.c.open_id,
-            followers.c.remark,
-            sa.func.coalesce(mass_ledger.c.reserved, 0).label("reserved"),
-            sa.func.coalesce(mass_ledger.c.spent, 0).label("spent"),
-            sa.func.coalesce(mass_ledger.c.external, 0).label("external"),
-            used.label("used"),
-        )
-        .select_from(_with_ledger(month))
-        .where(*_asked(account_id, month, wanted), followers.c.id > after)
-        .order_by(followers.c.id)
-        .limit(limit)
-    )
-    rows = session.execute(asked).all()
-    took = _took(session, account_id, month, [row.id for row in rows])
-    return [
-        Person(
-            row.id,
-            row.open_id,
-            row.remark,
-            max(0, PER_FOLLOWER_AND_MONTH - row.used),
-            row.reserved,
-            row.spent,
-            row.external,
-            took.get(row.id, ()),
-        )
-        for row in rows
-    ]
-
-
-def count(session: Session, account_id: int, month: str, wanted: Wanted) -> int:
-    """How many ``people`` lists in all."""
-    return int(
-        session.execute(
-            sa.select(sa.func.count())
-            .select_from(_with_ledger(month))
-            .where(*_asked(account_id, month, wanted))
-        ).scalar_one()
-    )
-
-
-def walk(session: Session, account_id: int, month: str, wanted: Wanted) -> Iterator[Person]:
-    """All of ``people``, a page at a time."""
-    after = 0
-    while page := people(session, account_id, month, wanted, after=after, limit=PAGE):
-        yield from page
-        after = page[-1].id
-
-
-def charging(session: Session, account_id: int, month: str) -> list[tuple[int, str]]:
-    """Campaigns that took slots of a month, newest first: what a list may be narrowed to."""
-    rows = session.execute(
-        sa.select(campaigns.c.id, campaigns.c.name)
-        .where(
-            campaigns.c.id.in_(
-                sa.select(campaign_runs.c.campaign_id).where(*_of_month(account_id, month))
-            )
-        )
-        .order_by(campaigns.c.id.desc())
-    )
-    return [(row.id, row.name) for row in rows]
-
-
-def _with_ledger(month: str) -> sa.FromClause:
-    return followers.outerjoin(
-        mass_ledger,
-        sa.and_(mass_ledger.c.follower_id == followers.c.id, mass_ledger.c.month == month),
-    )
-
-
-def _asked(account_id: int, month: str, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
-    used = sa.func.coalesce(mass_ledger.c.reserved + mass_ledger.c.spent, 0)
-    tests: list[sa.ColumnElement[bool]] = [
-        followers.c.account_id == account_id,
-        followers.c.subscribed.is_(sa.true()),
-    ]
-    if wanted.left == 0:
-        tests.append(used >= PER_FOLLOWER_AND_MONTH)
-    elif wanted.left is not None:
-        tests.append(used == PER_FOLLOWER_AND_MONTH - wanted.left)
-    if wanted.query:
-        key = fold_words(wanted.query)
-        tests.append(
-            sa.or_(
-                followers.c.open_id == wanted.query,
-                followers.c.remark_search.contains(key, autoescape=True),
-            )
-        )
-    if wanted.campaign_id is not None:
-        charged = (
-            sa.select(deliveries.c.follower_id)
-            .join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id)
-            .where(
-                campaign_runs.c.campaign_id == wanted.campaign_id,
-                campaign_runs.c.account_id == account_id,
-                deliveries.c.month == month,
-                deliveries.c.slot.is_not(None),
-            )
-        )
-        tests.append(followers.c.id.in_(charged))
-    return tests
-
-
-def _of_month(account_id: int, month: str) -> list[sa.ColumnElement[bool]]:
+def of_month(account_id: int, month: str) -> list[sa.ColumnElement[bool]]:
+    """Runs that may have taken slots of a month."""
     begin, end = start_of_month(month), start_of_month(next_month(month))
     return [
         campaign_runs.c.account_id == account_id,
@@ -389,13 +250,13 @@ def _runs(session: Session, account_id: int, month: str) -> Iterator[Taker]:
             campaigns.c.name,
         )
         .join(campaigns, campaigns.c.id == campaign_runs.c.campaign_id)
-        .where(*_of_month(account_id, month))
+        .where(*of_month(account_id, month))
         .order_by(campaign_runs.c.due_at, campaign_runs.c.id)
     ).all()
     for run in runs:
-        charged: dict[str, BitMap] = {}
+        held: dict[str, BitMap] = {}
         for slot in (RESERVED, SPENT):
-            charged[slot] = BitMap(
+            held[slot] = BitMap(
                 session.execute(
                     sa.select(deliveries.c.follower_id).where(
                         deliveries.c.run_id == run.id,
@@ -404,7 +265,7 @@ def _runs(session: Session, account_id: int, month: str) -> Iterator[Taker]:
                     )
                 ).scalars()
             )
-        reserved, spent = charged[RESERVED], charged[SPENT]
+        reserved, spent = held[RESERVED], held[SPENT]
         if reserved or spent:
             yield Taker(
                 run.due_at,
@@ -429,89 +290,31 @@ def _elsewhere(session: Session, account_id: int, month: str) -> Iterator[Taker]
         .order_by(external_mass_sends.c.at, external_mass_sends.c.id)
     ).all()
     for row in rows:
-        charged = _charged(session, account_id, row)
-        if charged:
-            yield Taker(
-                row.at, row.said or "", None, row.audience, 0, len(charged) * row.times, charged
-            )
+        got = charged(session, account_id, row)
+        if got:
+            yield Taker(row.at, row.said or "", None, row.audience, 0, len(got) * row.times, got)
 
 
-def _charged(session: Session, account_id: int, send: Any) -> BitMap:
-    """Whom a send from elsewhere was charged to so far."""
+def charged(session: Session, account_id: int, send: Any, few: BitMap | None = None) -> BitMap:
+    """Whom a send from elsewhere was charged to so far; of these ``few`` alone, where they are given."""
     if send.people is not None:
         named = BitMap.deserialize(send.people)
-        if send.covered_to is None:
-            return named
-        return named & BitMap(range(send.covered_to + 1))
+        if send.covered_to is not None:
+            named &= BitMap(range(send.covered_to + 1))
+        return named if few is None else named & few
     if send.audience != "all":
         return BitMap()
+    asked = [] if few is None else [among(followers.c.id, few)]
     return BitMap(
         session.execute(
             sa.select(followers.c.id).where(
                 followers.c.account_id == account_id,
                 followers.c.id <= (send.covered_to or 0),
                 external_sends.present(send.at),
+                *asked,
             )
         ).scalars()
     )
-
-
-def _took(
-    session: Session, account_id: int, month: str, ids: Sequence[int]
-) -> Mapping[int, Sequence[tuple[str, int | None]]]:
-    """What took slots of these few followers, in order of time."""
-    if not ids:
-        return {}
-    found: dict[int, list[tuple[datetime, str, int | None]]] = {}
-    ours = session.execute(
-        sa.select(
-            deliveries.c.follower_id,
-            campaign_runs.c.due_at,
-            campaigns.c.name,
-            campaigns.c.id,
-        )
-        .join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id)
-        .join(campaigns, campaigns.c.id == campaign_runs.c.campaign_id)
-        .where(
-            among(deliveries.c.follower_id, ids),
-            deliveries.c.account_id == account_id,
-            deliveries.c.month == month,
-            deliveries.c.slot.is_not(None),
-        )
-    )
-    for follower_id, at, name, campaign_id in ours:
-        found.setdefault(follower_id, []).append((at, name, campaign_id))
-    shown = BitMap(ids)
-    for row in external(session, account_id, month):
-        if row.month != month or row.audience not in ("all", "tag", "listed") or not row.times:
-            continue
-        for follower_id in _charged_of(session, account_id, row, shown):
-            found.setdefault(follower_id, []).append((row.at, row.said or "", None))
-    return {
-        follower_id: [(name, campaign_id) for _at, name, campaign_id in sorted(listed, key=_moment)]
-        for follower_id, listed in found.items()
-    }
-
-
-def _charged_of(session: Session, account_id: int, send: Any, few: BitMap) -> BitMap:
-    if send.people is not None:
-        return _charged(session, account_id, send) & few
-    if send.audience != "all":
-        return BitMap()
-    return BitMap(
-        session.execute(
-            sa.select(followers.c.id).where(
-                among(followers.c.id, few),
-                followers.c.account_id == account_id,
-                followers.c.id <= (send.covered_to or 0),
-                external_sends.present(send.at),
-            )
-        ).scalars()
-    )
-
-
-def _moment(entry: tuple[datetime, str, int | None]) -> datetime:
-    return entry[0]
 
 
 def _times(taker: Taker) -> int:
@@ -521,15 +324,3 @@ def _times(taker: Taker) -> int:
 
 def _sizes(levels: Sequence[BitMap]) -> Mapping[int, int]:
     return {left: len(people) for left, people in enumerate(levels)}
-
-
-def open_ids(session: Session, account_id: int, ids: Sequence[int]) -> Mapping[int, str]:
-    """The OpenIDs of these followers."""
-    if not ids:
-        return {}
-    rows = session.execute(
-        sa.select(followers.c.id, followers.c.open_id).where(
-            followers.c.account_id == account_id, among(followers.c.id, ids)
-        )
-    )
-    return {row.id: row.open_id for row in rows}

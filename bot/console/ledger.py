@@ -10,9 +10,10 @@ from flask_babel import lazy_gettext as _l
 from bot import db
 from bot.audiences import index
 from bot.audiences.index import Look
-from bot.campaigns import ledger, slot_story
+from bot.campaigns import ledger, slot_people, slot_story
 from bot.campaigns.budget import PER_FOLLOWER_AND_MONTH
-from bot.campaigns.slot_story import Person, Taker, Wanted
+from bot.campaigns.slot_people import Person, Wanted
+from bot.campaigns.slot_story import Taker
 from bot.clock import month_of
 from bot.console.access import Here, page
 from bot.console.lists import PAGE_SIZE, Asked, Column, Filter, Listing, asked, csv_file, whole
@@ -112,7 +113,7 @@ def ledger_people(here: Here) -> str | Response:
     """Followers by how many slots they have left, with what took the others."""
     month = asked_month(here)
     with db.reading(here.rt.engine) as session:
-        charging = slot_story.charging(session, here.account.id, month)
+        charging = slot_people.charging(session, here.account.id, month)
         months = slot_story.months(session, here.account.id, here.now)
         filters = [
             Filter("month", _("月份"), [(one, one) for one in sorted({*months, month})[::-1]]),
@@ -131,11 +132,11 @@ def ledger_people(here: Here) -> str | Response:
         if wanted.format == "csv":
             return _as_csv(here, month, narrowed)
         after = whole(wanted.after) or 0
-        rows = slot_story.people(
+        rows = slot_people.people(
             session, here.account.id, month, narrowed, after=after, limit=PAGE_SIZE + 1
         )
         if narrowed.query or narrowed.campaign_id is not None:
-            total = slot_story.count(session, here.account.id, month, narrowed)
+            total = slot_people.count(session, here.account.id, month, narrowed)
         else:
             people = ledger.histogram(session, here.account.id, month)
             total = sum(people.values()) if narrowed.left is None else people[narrowed.left]
@@ -206,7 +207,7 @@ def _as_csv(here: Here, month: str, wanted: Wanted) -> Response:
 
     def rows() -> Iterable[Sequence[object]]:
         with db.reading(here.rt.engine) as session:
-            for person in slot_story.walk(session, here.account.id, month, wanted):
+            for person in slot_people.walk(session, here.account.id, month, wanted):
                 yield (
                     here.open_id(person.open_id),
                     person.remark,

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as Answer
 
 from bot import db
 from bot.audiences import segments
-from bot.campaigns import external_sends, ledger, slot_story
+from bot.campaigns import external_sends, ledger, slot_people, slot_story
 from bot.clock import month_of, parse_moment
 from bot.console import known_names
 from bot.console.access import Here, confirm, done, go, missing, page
@@ -62,7 +62,7 @@ def ledger_recount(here: Here) -> Answer | Response | str:
     with db.reading(here.rt.engine) as session:
         wrong = ledger.check(session, here.account.id, month)
         shown = wrong if request.args.get("format") == "csv" else wrong[:SHOWN]
-        names = slot_story.open_ids(session, here.account.id, [one.follower_id for one in shown])
+        names = slot_people.open_ids(session, here.account.id, [one.follower_id for one in shown])
     if request.args.get("format") == "csv":
         header = [
             _("粉丝"), _("账本：预留"), _("账本：已发"), _("应为：预留"), _("应为：已发"),
