@@ -100,69 +100,84 @@ def propose(
     """Divide a month's slots and store it as a proposal; its id.
 
     Raises:
-        Refused: nothing was chosen, too much was, or a campaign is not of this month.
+        Refused: nothing was chosen, too much was, one campaign twice, or one that is not of this month.
     """
     tell = tell or _silent
     with db.reading(engine) as session:
         account = accounts.by_id(session, account_id)
-        by_id = {one.campaign.id: one for one in offers(session, account, settings.month, now)}
-        chosen = [by_id[one.campaign_id] for one in settings.choices if one.campaign_id in by_id]
-        if len(chosen) < len(settings.choices):
-            raise Refused("a chosen campaign is not of this month any more; look again")
-        if not chosen or len(chosen) > MOST_CAMPAIGNS:
-            raise Refused(f"choose from 1 to {MOST_CAMPAIGNS} campaigns")
+        known = {one.campaign.id: one for one in offers(session, account, settings.month, now)}
+        chosen = _chosen(settings, known)
         tell(1, 10)
         look = Look(session, account_id, now)
-        asked = {choice.campaign_id for choice in settings.choices}
+        asked = {one.campaign.id for one in chosen}
         others = [
             one
-            for one in by_id.values()
+            for one in known.values()
             if one.protected and one.campaign.status == "scheduled" and one.campaign.id not in asked
         ]
         month = Month(session, look, settings, chosen, others)
     tell(4, 10)
     names = [str(one.campaign.id) for one in chosen]
-    constraints = Constraints(
-        tuple(
-            Candidate(
-                str(choice.campaign_id),
-                most=choice.most,
-                least=choice.least,
-                kind=choice.kind,
-                day=day_of(offer.at).day,
-                protected=offer.protected,
-            )
-            for choice, offer in zip(settings.choices, chosen, strict=True)
-        ),
-        {choice.kind: settings.per_kind for choice in settings.choices if choice.kind}
-        if settings.per_kind
-        else {},
-        settings.gap_days,
-    )
-    result = month.divide(names, constraints)
+    result = month.divide(names, _constraints(settings, chosen))
     tell(8, 10)
     places = month.places(result)
     figures = month.figures(result, places, month.habit())
     index.keep(engine, look)
+    proposal = {"account_id": account_id, "month": settings.month, "figures": figures}
+    proposal |= {"status": "proposed", "made_by": by, "made_at": now}
     with db.writing(engine) as session:
-        allocation_id = int(
-            session.execute(
-                sa.insert(allocations)
-                .values(
-                    account_id=account_id, month=settings.month, status="proposed",
-                    figures=figures, made_by=by, made_at=now,
-                )
-                .returning(allocations.c.id)
-            ).scalar_one()
-        )  # fmt: skip
-        for offer, people in zip(chosen, places, strict=True):
-            session.execute(
-                sa.insert(allocation_places).values(
-                    allocation_id=allocation_id, campaign_id=offer.campaign.id,
-                    account_id=account_id, people=people.serialize(), size=len(people),
-                )
-            )  # fmt: skip
+        allocation_id = _store(session, proposal, chosen, places)
     tell(10, 10)
+    return allocation_id
+
+
+def _chosen(settings: Settings, known: Mapping[int, Offer]) -> list[Offer]:
+    """The campaigns that were chosen, in order."""
+    asked = [choice.campaign_id for choice in settings.choices]
+    if any(campaign_id not in known for campaign_id in asked):
+        raise Refused("a chosen campaign is not of this month any more; look again")
+    if not 1 <= len(asked) <= MOST_CAMPAIGNS or len(set(asked)) < len(asked):
+        raise Refused(f"choose from 1 to {MOST_CAMPAIGNS} campaigns")
+    return [known[campaign_id] for campaign_id in asked]
+
+
+def _constraints(settings: Settings, chosen: Sequence[Offer]) -> Constraints:
+    candidates = tuple(
+        Candidate(
+            str(choice.campaign_id),
+            most=choice.most,
+            least=choice.least,
+            kind=choice.kind,
+            day=day_of(offer.at).day,
+            protected=offer.protected,
+        )
+        for choice, offer in zip(settings.choices, chosen, strict=True)
+    )
+    kinds = {choice.kind for choice in settings.choices if choice.kind} if settings.per_kind else ()
+    return Constraints(candidates, dict.fromkeys(kinds, settings.per_kind), settings.gap_days)
+
+
+def _store(
+    session: Session,
+    proposal: Mapping[str, Any],
+    chosen: Sequence[Offer],
+    places: Sequence[BitMap],
+) -> int:
+    allocation_id = int(
+        session.execute(
+            sa.insert(allocations).values(**proposal).returning(allocations.c.id)
+        ).scalar_one()
+    )
+    for offer, people in zip(chosen, places, strict=True):
+        session.execute(
+            sa.insert(allocation_places).values(
+                allocation_id=allocation_id,
+                campaign_id=offer.campaign.id,
+                account_id=proposal["account_id"],
+                people=people.serialize(),
+                size=len(people),
+            )
+        )
     return allocation_id
 
 

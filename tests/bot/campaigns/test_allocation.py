@@ -242,6 +242,14 @@ def test_one_click_says_little_and_many_say_much() -> None:
     assert month_values.likelihood(5, 0, 0.0) == 1.0
 
 
+def test_a_campaign_is_chosen_once(
+    engine: sa.Engine, account: Account, drawn: Drawn, now: datetime
+) -> None:
+    twice = (Choice(drawn[2][0], rate=0.5),) * 2
+    with pytest.raises(Refused, match="choose"):
+        allocation.propose(engine, account.id, Settings(MONTH, twice), now, by="Ann")
+
+
 def test_however_many_are_put_in_force_at_once_one_is(
     engine: sa.Engine, account: Account, now: datetime
 ) -> None:
