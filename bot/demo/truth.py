@@ -6,6 +6,7 @@ Every figure is of the full size, 20,000 followers; smaller demos have the same 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 FULL = 20_000
 SLUG = "muyan"
@@ -140,7 +141,8 @@ def _with_deeds(made: list[Role], size: int) -> Iterator[Role]:
         },
     }
     for at, role in enumerate(made):
-        yield replace(role, **{name: at in places for name, places in chosen.items()})
+        deeds: dict[str, Any] = {name: at in places for name, places in chosen.items()}
+        yield replace(role, **deeds)
 
 
 def _spread(places: Sequence[int], count: int) -> list[int]:
