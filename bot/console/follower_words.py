@@ -242,7 +242,7 @@ def _differences(before: Any, after: Any) -> str:
             if old
             else f"{label}{_('：')}{_shown(new)}"
         )
-    return _("；").join(parts)
+    return str(_("；")).join(parts)
 
 
 def _shown(value: Any) -> str:

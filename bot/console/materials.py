@@ -159,7 +159,7 @@ def material_retry(here: Here, material_id: int) -> Answer:
 
 def said(uses: list[Use]) -> str:
     """Uses in a line."""
-    return _("、").join(f"{USES[use.thing]}“{use.name}”" for use in uses[:10])
+    return str(_("、")).join(f"{USES[use.thing]}“{use.name}”" for use in uses[:10])
 
 
 def _list(here: Here, problems: dict[str, str]) -> str | Response:

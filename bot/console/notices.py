@@ -80,7 +80,7 @@ def outgoing_settings(here: Here) -> str:
     given = {"together": 1}
     if found is not None:
         given = {"url": found.url, "together": found.together, "open_id": found.open_id}  # type: ignore[dict-item]
-        given["fields"] = _("、").join(found.fields)  # type: ignore[assignment]
+        given["fields"] = _("、").join(found.fields)
     return _outgoing(found is not None, given, {})
 
 

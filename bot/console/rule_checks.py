@@ -165,7 +165,11 @@ def _changed(here: Here, kept: Sequence[rule_trials.Stored]) -> Iterator[list[st
         if not one.change:
             continue
         push = one.change["push"]
-        line = [here.open_id(one.open_id), _moment(push["at"]), _said(push) if reads else ""]
+        line: list[Any] = [
+            here.open_id(one.open_id),
+            _moment(push["at"]),
+            _said(push) if reads else "",
+        ]
         line.append([str(CHANGES[kind]) for kind in one.change["kinds"]])
         for side in (one.change["before"], one.change["after"]):
             line.append(side["rules"])

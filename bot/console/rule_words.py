@@ -75,7 +75,9 @@ def short(value: Any) -> str:
     if isinstance(value, list | tuple):
         listed = [short(one) for one in value[:SHOWN]]
         more = len(value) - SHOWN
-        return _("、").join(listed) + (_(" 等 %(count)s 个", count=len(value)) if more > 0 else "")
+        return str(_("、")).join(listed) + (
+            _(" 等 %(count)s 个", count=len(value)) if more > 0 else ""
+        )
     if isinstance(value, bool):
         return str(_("是") if value else _("否"))
     if isinstance(value, float):

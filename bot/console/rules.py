@@ -224,7 +224,7 @@ def _ask_delete(here: Here, chosen: Sequence[Draft]) -> str:
 
 
 def _named(chosen: Sequence[Draft]) -> str:
-    names = _("、").join(draft.name for draft in chosen[:5])
+    names = str(_("、")).join(draft.name for draft in chosen[:5])
     return names if len(chosen) <= 5 else _("%(names)s 等", names=names)
 
 

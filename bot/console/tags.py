@@ -356,7 +356,7 @@ def _in_words(named: Mentions) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = _("、").join(names[:10])
+    shown = str(_("、")).join(names[:10])
     return (
         shown if len(names) <= 10 else _("%(names)s 等 %(count)s 个", names=shown, count=len(names))
     )
