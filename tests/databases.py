@@ -69,6 +69,10 @@ class Emptier:
 
     def __init__(self, url: str) -> None:
         self.engine = sa.create_engine(url, pool_size=1)
+        with self.engine.connect() as connection:
+            self.may_skip_checks = connection.execute(
+                sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            ).scalar_one()
         tables = list(reversed(metadata.sorted_tables))  # children before parents
         self.look = sa.union_all(
             *(
@@ -82,6 +86,9 @@ class Emptier:
         with self.engine.begin() as connection:
             # a connection some test left open must not hang the suite
             connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+            if self.may_skip_checks:
+                # 5,000 followers whose every row is looked for in each table that names one: 8 s instead of 0.02
+                connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
             for index in sorted(connection.execute(self.look).scalars()):
                 connection.execute(sa.delete(self.tables[index]))
             connection.execute(
