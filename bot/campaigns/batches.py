@@ -1,7 +1,7 @@
 """Mass batches: who of a wave goes into the next one, and the outbox row that carries it.
 
 A batch never mixes groups or variants, so that what the platform says of it (counts, not people) is known
-for each of them.
+for each of them. The one call a day of an account that cannot send by OpenID is ``single_call.py``.
 """
 
 import secrets
@@ -14,16 +14,12 @@ import sqlalchemy as sa
 
 from bot import db, outbox
 from bot.accounts import Account
-from bot.audiences import segments
 from bot.campaigns import approvals, definitions, ledger, temporary_tags, waves
-from bot.campaigns.budget import SENDS_A_DAY
 from bot.campaigns.definitions import Campaign
-from bot.campaigns.schedule import after_quiet
-from bot.clock import day_of, month_of, start_of_day
+from bot.clock import month_of
 from bot.db import Session
-from bot.errors import Refused
 from bot.sql import among
-from bot.tables.campaigns import campaign_runs, deliveries, external_mass_sends, mass_batches
+from bot.tables.campaigns import deliveries, mass_batches
 from bot.tables.followers import followers
 from bot.tables.jobs import installation
 
@@ -115,10 +111,10 @@ def next_batch(session: Session, job: Job) -> tuple[int, bool]:
     size = 0 if batch is None else batch.size
     taken = _take_people(session, job, cell, min(ROWS, waves.LARGEST_BATCH - size))
     if taken:
-        batch = batch or _make(session, job, "open_ids", cell)
+        batch = batch or make(session, job, "open_ids", cell)
         size += len(taken)
-        _fill(session, job, batch.id, taken, size)
-    waiting = _waiting(session, sa.and_(job.waiting, cell.people), 2)
+        fill(session, job, batch.id, taken, size)
+    waiting = people_waiting(session, sa.and_(job.waiting, cell.people), 2)
     if batch is None or (waiting and size < waves.LARGEST_BATCH):
         return 0, True  # without a batch: all of them had left meanwhile
     if len(waiting) == 1:
@@ -131,13 +127,13 @@ def left_over(session: Session, job: Job) -> bool:
     held = [mass_waiting(job.run.id), deliveries.c.wave == job.wave]
     if job.decides:
         held.append(deliveries.c.variant.is_not(None))
-    return bool(_waiting(session, sa.and_(*held), 1))
+    return bool(people_waiting(session, sa.and_(*held), 1))
 
 
 def _next_cell(session: Session, job: Job) -> Cell | None:
     """The cell of the next batch: one of which two may go, or one who has nobody to wait for."""
     for cell in _cells(job.campaign):
-        here = _waiting(session, sa.and_(job.waiting, cell.people), 2)
+        here = people_waiting(session, sa.and_(job.waiting, cell.people), 2)
         if len(here) > 1 or (here and _elsewhere(session, job, cell) is None):
             return cell
     return None
@@ -166,90 +162,6 @@ def _elsewhere(session: Session, job: Job, cell: Cell) -> Any | None:
         .order_by(undecided, deliveries.c.wave)
         .limit(1)
     ).one_or_none()
-
-
-def single_call(session: Session, job: Job) -> tuple[int, bool]:
-    """A subscription account's one call a day, to everybody or to one tag: (rows put, more at once)."""
-    ledger.in_turn(session, job.account.id)
-    if _sent_today(session, job.account.id, job.now) >= SENDS_A_DAY:
-        tomorrow = start_of_day(day_of(job.now) + timedelta(days=1))
-        first = after_quiet(tomorrow, job.account.limits.quiet_hours)
-        session.execute(
-            sa.update(campaign_runs)
-            .where(campaign_runs.c.id == job.run.id)
-            .values(next_wave_at=first)
-        )
-        return 0, False
-    try:
-        target = _single_target(session, job)
-    except Refused:
-        return _pause(session, job, "segment_gone")
-    to_all = target is not None and target["target"] == "all"
-    if to_all and not approvals.holds(session, job.campaign, job.secret_key):
-        return _pause(session, job, approvals.UNSEALED)
-    batch = being_filled(session, job.run.id, job.wave)
-    kind = "tag" if target is None else str(target["target"])
-    if batch is not None and batch.target != kind:
-        return _pause(session, job, "changed")
-    batch = batch or _make(session, job, kind, Cell(None, None))
-    people = _waiting(session, job.waiting, ROWS)
-    size = batch.size + len(people)
-    _fill(session, job, batch.id, people, size)
-    if _waiting(session, job.waiting, 1):
-        return 0, True
-    if target is None:
-        return _by_temporary_tag(session, job, batch)
-    missing = _missing_approval(session, job, to_everybody=to_all)
-    if missing is not None:
-        return _pause(session, job, missing)
-    _hand_over(session, job, batch, size, target)
-    return 1, False
-
-
-def _missing_approval(session: Session, job: Job, *, to_everybody: bool) -> str | None:
-    """What the approval does not cover of a call that reaches whoever the segment holds now, planned or not.
-
-    The segment may have been written anew since it was planned, and a call by tag leaves nobody out.
-    """
-    where = segments.get(session, job.account.id, job.campaign.segment).where
-    return definitions.missing_approval(
-        job.campaign,
-        segments.count(session, job.account.id, where, job.now),
-        0,
-        approve_above=job.account.limits.approve_above,
-        to_everybody=to_everybody,
-    )
-
-
-def _by_temporary_tag(session: Session, job: Job, batch: Any) -> tuple[int, bool]:
-    """Hand a full batch over once a tag of its own is on all its people; the next tick looks again."""
-    tag = temporary_tags.of_batch(session, batch.id)
-    if tag is not None and tag.error is not None and not tag.told:
-        temporary_tags.told(session, batch.id, job.now)
-        return _pause(session, job, f"no_tag: {tag.error}")
-    if tag is None or tag.error is not None:
-        temporary_tags.ask(session, job.account.id, job.run.id, batch, job.now)
-        return 0, False
-    if tag.wechat_id is None:
-        return 0, False
-    size = session.execute(
-        sa.select(sa.func.count()).where(deliveries.c.batch_id == batch.id)
-    ).scalar_one()
-    if size == 0:  # all of them left or opted out meanwhile
-        session.execute(sa.delete(mass_batches).where(mass_batches.c.id == batch.id))
-        return 0, True
-    _hand_over(session, job, batch, size, {"target": "tag", "tag_id": tag.wechat_id})
-    temporary_tags.used(session, batch.id)
-    return 1, False
-
-
-def _pause(session: Session, job: Job, reason: str) -> tuple[int, bool]:
-    session.execute(
-        sa.update(campaign_runs)
-        .where(campaign_runs.c.id == job.run.id)
-        .values(status="paused", reason=reason)
-    )
-    return 0, False
 
 
 def being_filled(session: Session, run_id: int, wave: int | None = None) -> Any | None:
@@ -316,12 +228,14 @@ def _take_slots_anew(session: Session, job: Job, rows: list[Any], month: str) ->
     return stay
 
 
-def _waiting(session: Session, which: sa.ColumnElement[bool], limit: int) -> list[int]:
+def people_waiting(session: Session, which: sa.ColumnElement[bool], limit: int) -> list[int]:
+    """The first of such deliveries, by follower."""
     rows = sa.select(deliveries.c.id).where(which).order_by(deliveries.c.follower_id)
     return list(session.execute(rows.limit(limit)).scalars())
 
 
-def _fill(session: Session, job: Job, batch_id: int, ids: list[int], size: int) -> None:
+def fill(session: Session, job: Job, batch_id: int, ids: list[int], size: int) -> None:
+    """Put deliveries into a batch, which has ``size`` of them then."""
     session.execute(
         sa.update(deliveries)
         .where(among(deliveries.c.id, ids))
@@ -333,7 +247,7 @@ def _fill(session: Session, job: Job, batch_id: int, ids: list[int], size: int) 
 def _complete(session: Session, job: Job, batch: Any, size: int) -> int:
     """Hand a full batch to the outbox: the rows put. One of nobody, or of one, is no batch."""
     if size >= waves.SMALLEST_BATCH:
-        return _hand_over(session, job, batch, size, {"target": "open_ids"})
+        return hand_over(session, job, batch, size, {"target": "open_ids"})
     alone = _members(session, batch.id, 1)
     joins = _elsewhere(session, job, Cell(batch.group, batch.variant))
     if joins is None:
@@ -348,7 +262,8 @@ def _complete(session: Session, job: Job, batch: Any, size: int) -> int:
     return 0
 
 
-def _hand_over(session: Session, job: Job, batch: Any, size: int, target: Mapping[str, Any]) -> int:
+def hand_over(session: Session, job: Job, batch: Any, size: int, target: Mapping[str, Any]) -> int:
+    """Owe the call of a full batch: the rows put."""
     month = month_of(job.now)
     session.execute(
         sa.update(mass_batches)
@@ -428,19 +343,6 @@ def empty(session: Session, batch: Any) -> None:
     )
 
 
-def _single_target(session: Session, job: Job) -> dict[str, Any] | None:
-    """To whom a single call goes; None: the segment is neither everybody nor one tag, so a tag is made for it.
-
-    Raises:
-        Refused: there is no such segment any more.
-    """
-    where = segments.get(session, job.account.id, job.campaign.segment).where
-    if segments.is_everybody(session, job.account.id, where):
-        return {"target": "all"}
-    tag_id = segments.single_tag(session, job.account.id, where)
-    return None if tag_id is None else {"target": "tag", "tag_id": tag_id}
-
-
 def client_msg_id(session: Session, batch_id: int) -> str:
     """The id by which the platform knows a repeated call: at most 32 ASCII bytes, the same for ever."""
     key = temporary_tags.PREFIX_KEY
@@ -453,7 +355,8 @@ def client_msg_id(session: Session, batch_id: int) -> str:
     return f"{prefix}-{batch_id}"
 
 
-def _make(session: Session, job: Job, target: str, cell: Cell) -> Any:
+def make(session: Session, job: Job, target: str, cell: Cell) -> Any:
+    """A new batch, to be filled."""
     number = session.execute(
         sa.select(sa.func.coalesce(sa.func.max(mass_batches.c.number), 0)).where(
             mass_batches.c.run_id == job.run.id, mass_batches.c.wave == job.wave
@@ -505,26 +408,6 @@ def _approvers(campaign: Campaign) -> list[str]:
             ["account file", "its review"] if item == definitions.FILE_APPROVAL else [str(item)]
         )
     return names
-
-
-def _sent_today(session: Session, account_id: int, now: datetime) -> int:
-    start = start_of_day(day_of(now))
-    ours = session.execute(
-        sa.select(sa.func.count()).where(
-            mass_batches.c.account_id == account_id,
-            mass_batches.c.status.in_(("sending", "submitted", "finished", "unknown")),
-            sa.or_(mass_batches.c.submitted_at >= start, mass_batches.c.submitted_at.is_(None)),
-        )
-    ).scalar_one()
-    theirs = session.execute(
-        sa.select(sa.func.count()).where(
-            external_mass_sends.c.account_id == account_id,
-            external_mass_sends.c.audience.not_in(("none", "unplaced")),
-            external_mass_sends.c.source != "opening",
-            external_mass_sends.c.at >= start,
-        )
-    ).scalar_one()
-    return int(ours) + int(theirs)
 
 
 def _is(column: sa.Column[str], value: str | None) -> sa.ColumnElement[bool]:

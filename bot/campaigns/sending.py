@@ -23,6 +23,7 @@ from bot.campaigns import (
     guarding,
     planning,
     rounds,
+    single_call,
     steering,
     trials,
 )
@@ -260,7 +261,7 @@ def _send_mass(session: Session, send: _Send, wave: int) -> tuple[int, bool] | N
     )
     allowed = allowance(send.account.kind, send.account.verified)
     if allowed is None or not allowed.by_open_id:
-        return batches.single_call(session, job)
+        return single_call.step(session, job)
     put, more = batches.next_batch(session, job)
     if put or more:
         return put, more

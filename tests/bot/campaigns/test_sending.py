@@ -10,7 +10,7 @@ from bot.audiences import segments
 from bot.campaigns import approvals, definitions, ledger, sending, steering
 from bot.errors import Refused
 from bot.tables.accounts import accounts as accounts_table
-from bot.tables.campaigns import deliveries
+from bot.tables.campaigns import deliveries, temporary_tags
 from bot.tables.followers import followers, tags
 from tests import factories
 from tests.bot.campaigns.conftest import Play
@@ -381,22 +381,28 @@ def test_a_segment_that_is_gone_stops_its_run_and_no_other(play: Play) -> None:
     assert (play.run(gone).status, play.run(gone).reason) == ("paused", "segment_gone")
 
 
-def test_a_batch_for_a_tag_is_never_handed_over_to_everybody(play: Play) -> None:
+def test_a_tag_that_is_being_made_stays_the_target_whatever_the_segment_became(play: Play) -> None:
     _tagged(play)
-
-    def widen(session: db.Session) -> None:
-        segments.save(session, play.account_id, "微博", {"all": []}, play.now)
-
-    play.write(
-        lambda session: segments.save(
-            session, play.account_id, "微博", {"not": {"tag": {"has": "微博来源"}}}, play.now
-        )
-    )
+    others = {"not": {"tag": {"has": "微博来源"}}}
+    play.write(lambda session: segments.save(session, play.account_id, "微博", others, play.now))
     run_id = play.planned(segment="微博")
     assert play.send() == 0  # its tag is being made
-    play.write(widen)
-    assert play.send() == 0
-    assert (play.run(run_id).status, play.run(run_id).reason) == ("paused", "changed")
+    for where in ({"all": []}, {"tag": {"has": "微博来源"}}):
+        play.write(
+            lambda session, where=where: segments.save(
+                session, play.account_id, "微博", where, play.now
+            )
+        )
+        assert play.send() == 0
+    assert play.run(run_id).status == "running"
+    play.write(
+        lambda session: session.execute(
+            sa.update(temporary_tags).values(state="ready", wechat_id=200)
+        )
+    )
+    assert play.send() == 1
+    (row,) = play.owed()
+    assert (row.payload["target"], row.payload["tag_id"]) == ("tag", 200)
 
 
 def test_a_preview_goes_to_testers_only(play: Play) -> None:
