@@ -123,6 +123,7 @@ def test_a_campaign_leaves_the_last_tenth_to_replies_and_waits_unharmed(office: 
     assert office.statuses("delivery") == {"sent": 120}
 
 
+@pytest.mark.slow  # a day of 245 messages
 def test_a_day_of_twice_the_load_fails_no_reply(office: Office) -> None:
     """The platform allows 100; 45 replies spread over the day, 40 yesterday, 160 campaign messages in the morning."""
     office.stage.follow(*range(1, 151))

@@ -368,6 +368,7 @@ def test_a_mass_call_without_an_answer_is_repeated_with_the_same_id(desk: Desk) 
     assert (row.status, row.receipt["msg_id"], row.receipt["repeated"]) == ("sent", "31", True)
 
 
+@pytest.mark.slow  # twenty hours in steps of ten minutes
 def test_a_mass_call_is_not_repeated_after_twenty_hours(desk: Desk) -> None:
     gateway = Gateway(*[NO_ANSWER] * 100)
     row_id = desk.owe_batch("m1")
@@ -469,6 +470,7 @@ def test_nothing_else_of_the_account_is_called_while_a_mass_call_is_under_way(de
     assert outer.ids() == ["m1", "m2"]
 
 
+@pytest.mark.slow  # a hundred calls, each with its own drain
 def test_sixty_calls_a_minute_and_a_hundred_a_day(desk: Desk) -> None:
     gateway = Gateway()
     rows = [desk.owe_batch(f"m{number}") for number in range(103)]

@@ -67,6 +67,7 @@ def test_the_words_of_a_wish_stand_in_nearly_all_its_messages() -> None:
         assert len(held) >= 0.9 * len(one.texts)
 
 
+@pytest.mark.slow  # what 20,000 followers asked
 @pytest.mark.parametrize("size", [2_000, 20_000])
 def test_the_five_wishes_of_the_demo_come_back_with_their_counts(size: int) -> None:
     asked = list(questions(list(people(size, NOW)), size, NOW, timedelta(hours=49)))

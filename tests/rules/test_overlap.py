@@ -411,6 +411,7 @@ PUSHES = st.builds(
 )
 
 
+@pytest.mark.slow  # 150 rulebooks, a dozen pushes each
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.lists(CONDITIONS, max_size=3), min_size=2, max_size=6),

@@ -263,6 +263,7 @@ def test_an_account_whose_secrets_do_not_open_keeps_nobody_from_being_asked(play
     assert play.batches()[0].checked_at == play.now
 
 
+@pytest.mark.slow  # five campaigns, four of them to their end
 def test_four_campaigns_in_a_month_and_no_fifth(play: Play) -> None:
     for number in range(4):
         run_id = play.planned(name=f"campaign {number}")

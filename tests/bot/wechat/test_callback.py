@@ -306,6 +306,7 @@ PIECES = st.lists(
 ).map("".join)  # fmt: skip
 
 
+@pytest.mark.slow  # a thousand examples: nothing else holds the fast parser to the strict one
 @settings(max_examples=1000, deadline=None)
 @given(PIECES)
 def test_flat_parser_agrees_with_the_strict_one_wherever_it_answers(middle: str) -> None:
