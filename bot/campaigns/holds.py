@@ -20,7 +20,7 @@ from pyroaring import BitMap
 from bot.audiences import segments
 from bot.audiences.index import Look
 from bot.campaigns.schedule import next_due
-from bot.clock import next_month, start_of_month
+from bot.clock import month_of, next_month, start_of_month
 from bot.db import Session
 from bot.errors import Refused
 from bot.tables.campaigns import allocation_places, allocations, campaign_runs, campaigns
@@ -75,11 +75,18 @@ def holds(
         return []
     places = _places(session, account_id, month)
     asks_protected = excluding is not None and _is_protected(session, excluding)
-    open_runs = _open_runs(session, [row.id for row in wanted])
+    open_runs = [
+        run
+        for run in _open_runs(session, [row.id for row in wanted])
+        # one whose planning has not begun takes slots of the month it begins in
+        if (run.month or month_of(now)) == month
+    ]
+    # midnight of the first is of the month
+    after = max(now, start_of_month(month) - timedelta(microseconds=1))
     end = start_of_month(next_month(month))
     found: list[Hold] = []
     for row in wanted:
-        moments = list(_moments(row, now, end)) if row.status == "scheduled" else []
+        moments = list(_moments(row, after, end)) if row.status == "scheduled" else []
         runs = [run for run in open_runs if run.campaign_id == row.id]
         if not moments and not runs:
             continue
@@ -106,14 +113,15 @@ def protected_counts(holds: Sequence[Hold]) -> Callable[[int], int]:
     return lambda follower_id: sum(follower_id in people for people in firm)
 
 
-def _moments(row: Any, now: datetime, end: datetime) -> Iterator[datetime]:
-    """When a scheduled campaign is due from now until the month ends."""
+def _moments(row: Any, after: datetime, end: datetime) -> Iterator[datetime]:
+    """When a scheduled campaign is due after a moment and before the month ends."""
     moment: datetime | None = row.next_due_at
+    if moment is not None and moment <= after:
+        moment = next_due(row.schedule, after)
     for _ in range(MOST_OCCURRENCES):
         if moment is None or moment >= end:
             return
-        if moment > now:
-            yield moment
+        yield moment
         moment = next_due(row.schedule, moment)
 
 
@@ -142,7 +150,10 @@ def _open_runs(session: Session, campaign_ids: Sequence[int]) -> Sequence[Any]:
     """Runs that are due and not planned to their end; a follow-up takes what its own rounds leave."""
     return session.execute(
         sa.select(
-            campaign_runs.c.campaign_id, campaign_runs.c.due_at, campaign_runs.c.planned_to
+            campaign_runs.c.campaign_id,
+            campaign_runs.c.due_at,
+            campaign_runs.c.planned_to,
+            campaign_runs.c.month,
         ).where(
             campaign_runs.c.campaign_id.in_(campaign_ids),
             campaign_runs.c.status.in_(("waiting", "planning")),

@@ -781,3 +781,15 @@ def test_ten_thousand_reservations_at_once_never_make_a_fifth(play: Play) -> Non
     assert got == dict.fromkeys(people, 4)
     rows = play.read(sa.text("select max(reserved), min(reserved) from mass_ledger"))
     assert tuple(rows[0]) == (4, 4)
+
+
+def test_next_month_is_asked_for_by_its_own_campaigns_alone(play: Play) -> None:
+    play.campaign("三月", at=(play.now + timedelta(days=3)).isoformat())
+    play.campaign("四月初", at="2025-04-01T00:00:00+08:00")
+    play.campaign("每天", at=None, repeat={"every": "day", "at": "20:30"})
+    play.campaign("已到点")
+    play.start()
+    with db.reading(play.engine) as session:
+        found = holds.holds(session, play.account_id, "2025-04", play.now, excluding=None)
+    assert [hold.name for hold in found if hold.name != "每天"] == ["四月初"]
+    assert sum(hold.name == "每天" for hold in found) == 30
