@@ -126,7 +126,12 @@ deliveries = sa.Table(
         postgresql_where=sa.text("queued_at IS NULL"),
     ),
     sa.Index("ix_deliveries_follower", "follower_id", "at"),
-    sa.Index("ix_deliveries_batch", "batch_id"),
+    sa.Index(
+        "ix_deliveries_batch",
+        "batch_id",
+        sqlite_where=sa.text("batch_id IS NOT NULL"),
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
+    ),
 )
 
 mass_batches = sa.Table(

@@ -1,4 +1,4 @@
-"""outbox: indexes that give rows in their order and hold only what is asked for"""
+"""outbox and deliveries: indexes that give rows in their order and hold only what is asked for"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,8 @@ WAITING = "status = 'waiting'"
 
 
 def upgrade() -> None:
+    op.drop_index("ix_deliveries_batch", table_name="deliveries")
+    _partial("ix_deliveries_batch", ["batch_id"], "batch_id IS NOT NULL", table="deliveries")
     for name in ("ix_outbox_due", "ix_outbox_claim", "ix_outbox_collect"):
         op.drop_index(name, table_name="outbox")
     op.create_index(
@@ -43,15 +45,17 @@ def downgrade() -> None:
     added = ("ix_outbox_doubt", "ix_outbox_expires")
     for name in (*added, "ix_outbox_claim", "ix_outbox_collect", "ix_outbox_due"):
         op.drop_index(name, table_name="outbox")
+    op.drop_index("ix_deliveries_batch", table_name="deliveries")
+    op.create_index("ix_deliveries_batch", "deliveries", ["batch_id"], unique=False)
     op.create_index("ix_outbox_due", "outbox", ["status", "not_before"], unique=False)
     op.create_index("ix_outbox_claim", "outbox", ["status", "purpose", "not_before"], unique=False)
     op.create_index("ix_outbox_collect", "outbox", ["collected", "status"], unique=False)
 
 
-def _partial(name: str, columns: list[str], where: str) -> None:
+def _partial(name: str, columns: list[str], where: str, table: str = "outbox") -> None:
     op.create_index(
         name,
-        "outbox",
+        table,
         columns,
         unique=False,
         sqlite_where=sa.text(where),
