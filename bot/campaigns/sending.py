@@ -184,9 +184,9 @@ def _step(
     campaign = definitions.by_id(session, run.campaign_id)
     channels = rounds.channels(campaign, run.round)
     blocked = planning.block(session, account, channels)
-    if blocked is None and campaign.approval_seal is not None:
-        sealed = approvals.holds(session, campaign, secret_key)
-        blocked = None if sealed else approvals.UNSEALED
+    # every campaign needs an approval and every approval is sealed: one without a seal is none
+    if blocked is None and not approvals.holds(session, campaign, secret_key):
+        blocked = approvals.UNSEALED
     if blocked is not None:
         if run.status == "running":
             steering.change(session, run_id, {"status": "paused", "reason": blocked}, run.status)

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bot.audiences import segments
-from bot.campaigns import approvals, batches, definitions, ledger, temporary_tags
+from bot.campaigns import batches, definitions, ledger, temporary_tags
 from bot.campaigns.batches import Cell, Job
 from bot.campaigns.budget import SENDS_A_DAY
 from bot.campaigns.schedule import after_quiet
@@ -37,8 +37,6 @@ def step(session: Session, job: Job) -> tuple[int, bool]:
     except Refused:
         return _pause(session, job, "segment_gone")
     to_all = target is not None and target["target"] == "all"
-    if to_all and not approvals.holds(session, job.campaign, job.secret_key):
-        return _pause(session, job, approvals.UNSEALED)
     kind = "tag" if target is None else str(target["target"])
     if batch is not None and batch.target != kind:
         return _pause(session, job, "changed")

@@ -10,7 +10,7 @@ from bot.audiences import segments
 from bot.campaigns import approvals, definitions, ledger, sending, steering
 from bot.errors import Refused
 from bot.tables.accounts import accounts as accounts_table
-from bot.tables.campaigns import deliveries, temporary_tags
+from bot.tables.campaigns import campaigns, deliveries, temporary_tags
 from bot.tables.followers import followers, tags
 from tests import factories
 from tests.bot.campaigns.conftest import Play
@@ -274,6 +274,14 @@ def test_a_failed_canary_holds_the_rest_until_an_operator_says_otherwise(play: P
     assert play.send() == 1
 
 
+def approve(play: Play, name: str) -> None:
+    def work(session: db.Session) -> None:
+        found = definitions.get(session, play.account_id, "奈雪8元券")
+        approvals.approve(session, found, name, 20, 20, play.now, factories.SECRET_KEY)
+
+    play.write(work)
+
+
 def subscription(play: Play) -> None:
     play.write(
         lambda session: session.execute(sa.update(accounts_table).values(kind="subscription"))
@@ -284,17 +292,7 @@ def test_a_subscription_account_sends_to_everybody_by_one_call_with_two_names(pl
     subscription(play)
     run_id = play.planned(approved_for=None)
     for name in ("Ann", "Bo"):
-        play.write(
-            lambda session, name=name: approvals.approve(
-                session,
-                definitions.get(session, play.account_id, "奈雪8元券"),
-                name,
-                20,
-                0,
-                play.now,
-                factories.SECRET_KEY,
-            )
-        )
+        approve(play, name)
     play.plan(run_id)
     assert play.run(run_id).reason.startswith("countdown: ")
     play.later(minutes=10)
@@ -307,6 +305,27 @@ def test_a_subscription_account_sends_to_everybody_by_one_call_with_two_names(pl
     assert len(approval["seal"]) == 64
     play.finish_all()
     assert play.sums(run_id) == {"sent": 20}
+
+
+@pytest.mark.parametrize("seal", [None, "", "00" * 32])
+@pytest.mark.parametrize("kind", ["service", "subscription"])
+def test_a_run_whose_approval_has_no_good_seal_sends_nothing_until_it_is_approved_again(
+    play: Play, seal: str | None, kind: str
+) -> None:
+    play.write(lambda session: session.execute(sa.update(accounts_table).values(kind=kind)))
+    play.campaign()
+    play.later(minutes=10)  # the countdown of a call to everybody
+    (run_id,) = play.start()
+    play.plan(run_id)
+    play.write(lambda session: session.execute(sa.update(campaigns).values(approval_seal=seal)))
+    assert play.send() == 0
+    assert (play.run(run_id).status, play.run(run_id).reason) == ("paused", approvals.UNSEALED)
+    assert play.owed() == []
+    for name in ("Ann", "Bo"):
+        approve(play, name)
+    play.later(minutes=10)
+    play.write(lambda session: steering.resume(session, run_id, play.now))
+    assert play.send() == 1
 
 
 def test_a_subscription_account_sends_once_a_day(play: Play) -> None:
