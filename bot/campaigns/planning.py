@@ -107,7 +107,7 @@ def start_due(engine: Engine, now: datetime) -> list[int]:
 def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
     """Plan some pages of a run; True while there is more to do at once.
 
-    1. A run that may not go on yet waits, with the reason; the next call looks again.
+    1. A run that may not go on yet waits, with the reason; the next call looks again. One without its segment ends.
     2. The first call fixes month and upper follower id, so that planning ends.
     3. Each page is decided on a snapshot and written in pieces of a few hundred.
     4. At the end the totals are held against the approval; then the waves begin.
@@ -129,10 +129,11 @@ def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:
         account = accounts.by_id(session, run.account_id)
         campaign = definitions.by_id(session, run.campaign_id)
         blocked = block(session, account, campaign.channels_of(run.round))
-        if blocked is None and run.planned_at is None and run.parent_id is None:
-            blocked = _unfit(session, account, campaign)
         if blocked is not None:
             _wait(session, run_id, blocked)
+            return False
+        if not _has_segments(session, account, campaign, now):
+            _end_without_segment(session, run, now)
             return False
         if run.planned_at is not None:
             if totals is None:
@@ -443,14 +444,25 @@ def _to_everybody(session: Session, account: Account, campaign: Campaign) -> boo
     )
 
 
-def _unfit(session: Session, account: Account, campaign: Campaign) -> str | None:
-    """Why the campaign's segments cannot be planned any more; they were checked when it was scheduled."""
+def _has_segments(session: Session, account: Account, campaign: Campaign, now: datetime) -> bool:
+    """Whether the campaign's segments, and those they name, are still there; they were when it was scheduled."""
     try:
         for _group, name in campaign.group_segments():
-            segments.get(session, account.id, name)
+            where = segments.get(session, account.id, name).where
+            segments.clause(session, account.id, where, now)
     except Refused:
-        return "segment_gone"
-    return None
+        return False
+    return True
+
+
+def _end_without_segment(session: Session, run: Any, now: datetime) -> None:
+    """Cancel a run nobody can plan any more. Who has a slot already gives it back as of any cancelled run."""
+    session.execute(
+        sa.update(campaign_runs)
+        .where(campaign_runs.c.id == run.id, campaign_runs.c.status.in_(("waiting", "planning")))
+        .values(status="cancelled", reason="segment_gone", finished_at=now)
+    )
+    close_campaign(session, run.campaign_id)
 
 
 def _wait(session: Session, run_id: int, reason: str) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bot import db
 from bot.audiences import freezing, segments
-from bot.campaigns import candidates, definitions, external_sends, ledger, planning
+from bot.campaigns import candidates, definitions, external_sends, ledger, planning, rounds, status
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, external_mass_sends
 from bot.tables.followers import followers
@@ -339,6 +339,73 @@ def test_a_stopped_account_plans_nothing(play: Play) -> None:
     run_id = play.planned()
     assert play.run(run_id).reason == "account_stopped: 投诉"
     assert play.sums(run_id) == {}
+
+
+def archive(play: Play, name: str) -> None:
+    play.write(lambda session: segments.archive(session, play.account_id, name, play.now))
+
+
+def ends_without_segment(play: Play, run_id: int, people: int) -> None:
+    """The run is cancelled with a sentence, and whoever was planned has their slot back."""
+    play.plan(run_id)
+    run = play.run(run_id)
+    assert (run.status, run.reason, run.finished_at) == ("cancelled", "segment_gone", play.now)
+    assert status.explain(run.reason) == "人群已不存在"
+    assert run_id not in play.start()
+    assert play.send() == 0
+    assert play.sums(run_id) == ({"skipped:cancelled": people} if people else {})
+    with db.reading(play.engine) as session:
+        assert slots(session, play.people[0], MONTH) == (0, 0, 0)
+    assert [row.status for row in play.read(sa.select(campaigns.c.status))] == ["finished"]
+
+
+def test_a_run_whose_segment_vanished_before_planning_ends(play: Play) -> None:
+    play.campaign()
+    (run_id,) = play.start()
+    archive(play, "大家")
+    ends_without_segment(play, run_id, 0)
+
+
+def test_a_run_whose_segment_names_one_that_vanished_ends(play: Play) -> None:
+    inner = {"in_segment": {"name": "大家"}}
+    play.write(lambda session: segments.save(session, play.account_id, "里", inner, play.now))
+    play.campaign(segment="里")
+    (run_id,) = play.start()
+    archive(play, "大家")
+    ends_without_segment(play, run_id, 0)
+
+
+def test_a_run_whose_segment_vanished_during_planning_ends(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "PAGE", 6)
+    monkeypatch.setattr(planning, "CALL_SECONDS", 0.0)  # a page a call
+    play.campaign()
+    (run_id,) = play.start()
+    assert planning.plan_run(play.engine, run_id, play.now)
+    assert play.sums(run_id) == {"planned": 6}
+    archive(play, "大家")
+    ends_without_segment(play, run_id, 6)
+
+
+def test_a_planned_run_that_waits_for_approval_ends_when_its_segment_vanishes(play: Play) -> None:
+    run_id = play.planned(approved_for=None)
+    assert play.run(run_id).reason == "no_approval"
+    archive(play, "大家")
+    ends_without_segment(play, run_id, 20)
+
+
+def test_a_follow_up_whose_segment_vanished_ends(play: Play) -> None:
+    step = {"after": "24h", "to": "not_clicked", "channels": ["mass"], "content": {"text": "再来"}}
+    play.planned(follow_ups=[step])
+    play.finish_all()
+    play.later(hours=25)
+    (run_id,) = rounds.start_due(play.engine, play.now)
+    archive(play, "大家")
+    play.plan(run_id)
+    assert (play.run(run_id).status, play.run(run_id).reason) == ("cancelled", "segment_gone")
+    assert play.send() == 0
+    assert play.read(sa.select(campaigns.c.status)) == [("finished",)]
 
 
 def test_an_empty_audience_finishes_at_once(play: Play) -> None:
