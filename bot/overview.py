@@ -177,7 +177,10 @@ def _result_row(session: Session, account_id: int, run: Any) -> dict[str, Any]:
     )
     if len(session.execute(runs.limit(2)).all()) > 1:
         sent, slots = _of_all_runs(session, account_id, runs)
-    people = tracking.guided(session, account_id, run.campaign_id)
+    goal = sa.select(campaigns.c.goal).where(campaigns.c.id == run.campaign_id)
+    people = tracking.guided(
+        session, account_id, run.campaign_id, session.execute(goal).scalar_one()
+    )
     return {"counts": counts, "reasons": reasons, "slots": slots, "guided": people, "sent": sent}
 
 
@@ -248,7 +251,7 @@ def _line(session: Session, account_id: int, row: Any, *, kept: bool) -> Campaig
     elif run is not None:
         result = _result_row(session, account_id, run)
     else:
-        people = tracking.guided(session, account_id, row.id)
+        people = tracking.guided(session, account_id, row.id, row.goal)
         result = {"counts": {}, "reasons": {}, "slots": 0, "guided": people}
     return CampaignLine(
         name=row.name,

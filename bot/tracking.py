@@ -4,13 +4,15 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from bot import events
 from bot.db import Session, insert_first
 from bot.secrets import sign, signed
-from bot.tables.campaigns import campaigns
+from bot.tables.campaigns import campaign_runs, campaigns, deliveries
+from bot.tables.events import events as events_table
 from bot.tables.followers import followers
 from bot.tables.tracking import clicks, links
 
@@ -173,16 +175,45 @@ def click(
         )
 
 
-def guided(session: Session, account_id: int, campaign_id: int) -> int:
-    """Unique followers with a clean click on any link of a campaign: 引导人数."""
+def clean_clicks(account_id: int, campaign_id: int) -> sa.Select[Any]:
+    """(follower_id, at) of every clean click on a link of a campaign."""
+    return (
+        sa.select(clicks.c.follower_id, clicks.c.at)
+        .select_from(clicks.join(links, links.c.id == clicks.c.link_id))
+        .where(
+            clicks.c.account_id == account_id,
+            links.c.campaign_id == campaign_id,
+            clicks.c.clean,
+            clicks.c.follower_id.is_not(None),
+        )
+    )
+
+
+def reactions(account_id: int, campaign_id: int, goal: Mapping[str, Any] | None) -> sa.Select[Any]:
+    """(follower_id, at) of what counts towards a campaign's goal: clean clicks, or its event done by those it was
+    sent to, from then on. One event may stand there once for each message."""
+    if not goal or goal.get("metric") != "event":
+        return clean_clicks(account_id, campaign_id)
+    done = events_table
+    return (
+        sa.select(done.c.follower_id, done.c.at)
+        .join(deliveries, deliveries.c.follower_id == done.c.follower_id)
+        .join(campaign_runs, campaign_runs.c.id == deliveries.c.run_id)
+        .where(
+            done.c.account_id == account_id,
+            done.c.kind == goal["event"],
+            campaign_runs.c.campaign_id == campaign_id,
+            deliveries.c.status == "sent",
+            deliveries.c.at <= done.c.at,
+        )
+    )
+
+
+def guided(
+    session: Session, account_id: int, campaign_id: int, goal: Mapping[str, Any] | None = None
+) -> int:
+    """How many people did what a campaign is for; without a goal clicked a link of it: 引导人数."""
+    found = reactions(account_id, campaign_id, goal).subquery()
     return int(
-        session.execute(
-            sa.select(sa.func.count(sa.distinct(clicks.c.follower_id)))
-            .select_from(clicks.join(links, links.c.id == clicks.c.link_id))
-            .where(
-                clicks.c.account_id == account_id,
-                links.c.campaign_id == campaign_id,
-                clicks.c.clean,
-            )
-        ).scalar_one()
+        session.execute(sa.select(sa.func.count(sa.distinct(found.c.follower_id)))).scalar_one()
     )

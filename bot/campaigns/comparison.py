@@ -108,8 +108,7 @@ def of_campaign(session: Session, campaign: Campaign, now: datetime) -> Side:
     """What a campaign did and cost. Everything is 0 before its first run."""
     picture = live.picture(session, campaign, now)
     first = picture.first
-    told = outcome.outcome(session, campaign.account_id, campaign.name)
-    at = told.first_sent_at
+    at, gone = _gone(session, picture)
     delivered = picture.delivered
     base = outcome.base_rate(session, campaign.account_id, at) * delivered if at else 0.0
     return Side(
@@ -121,7 +120,7 @@ def of_campaign(session: Session, campaign: Campaign, now: datetime) -> Side:
         guided=picture.guided,
         target=picture.target,
         reached_at=picture.reached_at,
-        unfollows=told.unfollows,
+        unfollows=gone,
         base_unfollows=base,
         slots=picture.slots,
         losing=len(losing(session, picture, now)) if first else 0,
@@ -147,7 +146,6 @@ def to_everybody(
     if model is None:
         return None
     picture = live.picture(session, model, now)
-    told = outcome.outcome(session, account_id, model.name)
     first = picture.first
     if first is None or not first.total.slots or not picture.delivered:
         return None
@@ -165,7 +163,7 @@ def to_everybody(
         guided=round(picture.guided * of_model),
         target=target,
         reached_at=None,
-        unfollows=round(told.unfollows * of_model),
+        unfollows=round(_gone(session, picture)[1] * of_model),
         base_unfollows=outcome.base_rate(session, account_id, at) * delivered,
         slots=charged,
         losing=len(_losers(month.present, month)),
@@ -177,6 +175,16 @@ def to_everybody(
         effects=(),
         simulated_from=model.name,
     )
+
+
+def _gone(session: Session, picture: Picture) -> tuple[datetime | None, int]:
+    """When the first message of the chain went out, and how many left within 48 hours of one."""
+    mine = sa.and_(
+        deliveries.c.account_id == picture.campaign.account_id,
+        deliveries.c.run_id.in_([run.id for run in picture.runs]),
+    )
+    first = sa.select(sa.func.min(deliveries.c.at)).where(mine, deliveries.c.status == "sent")
+    return session.execute(first).scalar(), outcome.unfollows(session, mine)
 
 
 def losing(session: Session, picture: Picture, now: datetime) -> BitMap:

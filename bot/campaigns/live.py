@@ -106,7 +106,10 @@ class RunPicture:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A campaign as it stands. ``runs``: the newest chain, first round to last; empty before the first run."""
+    """A campaign as it stands. ``runs``: the newest chain, first round to last; empty before the first run.
+
+    ``guided``, ``reached_at``: since that chain began.
+    """
 
     campaign: Campaign
     runs: Sequence[RunPicture]
@@ -155,8 +158,8 @@ def picture(session: Session, campaign: Campaign, now: datetime) -> Picture:
     return Picture(
         campaign=campaign,
         runs=runs,
-        guided=_people(session, campaign),
-        reached_at=_reached_at(session, campaign),
+        guided=_people(session, campaign, root),
+        reached_at=_reached_at(session, campaign, root),
         next_round=following,
         counted_at=now,
         groups=_together(campaign, runs),
@@ -329,22 +332,30 @@ def _first_reactions(
     )
 
 
-def _people(session: Session, campaign: Campaign) -> int:
-    reaction = outcome.reactions(campaign).subquery()
+def _people(session: Session, campaign: Campaign, root: Any | None) -> int:
+    reaction = _since(campaign, root)
     return int(
         session.execute(sa.select(sa.func.count(sa.distinct(reaction.c.follower_id)))).scalar_one()
     )
 
 
-def _reached_at(session: Session, campaign: Campaign) -> datetime | None:
+def _reached_at(session: Session, campaign: Campaign, root: Any | None) -> datetime | None:
     """When the goal was reached: the moment of the person who made it full."""
     target = (campaign.goal or {}).get("target")
     if not target:
         return None
-    reaction = outcome.reactions(campaign).subquery()
+    reaction = _since(campaign, root)
     first = sa.func.min(reaction.c.at).label("at")
     moments = sa.select(first).group_by(reaction.c.follower_id).order_by(first)
     return session.execute(moments.offset(target - 1).limit(1)).scalar()
+
+
+def _since(campaign: Campaign, root: Any | None) -> sa.Subquery:
+    """What counts towards the goal since the chain began: of one that repeats, not what came of earlier times."""
+    reaction = outcome.reactions(campaign).subquery()
+    if root is None:
+        return reaction
+    return sa.select(reaction).where(reaction.c.at >= root.due_at).subquery()
 
 
 def _together(campaign: Campaign, runs: Sequence[RunPicture]) -> list[Line]:

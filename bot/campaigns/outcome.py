@@ -16,7 +16,6 @@ from bot.errors import Refused
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_batches
 from bot.tables.events import events
 from bot.tables.followers import followers
-from bot.tables.tracking import clicks, links
 
 # an unfollow within so long after a message is put down to it. Source: our definition
 UNFOLLOW_WINDOW = timedelta(hours=48)
@@ -29,7 +28,10 @@ USUAL_RATE = 0.0008 * UNFOLLOW_WINDOW.days
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Counts of people over all runs of one campaign; rates are of the delivered."""
+    """Counts of people over all times a campaign was sent; rates are of the delivered.
+
+    Who got follow-ups too counts once: they reach nobody whom the first round did not. Slots are of all rounds.
+    """
 
     name: str
     planned: int
@@ -72,13 +74,15 @@ def outcome(session: Session, account_id: int, name: str) -> Outcome:
     if campaign is None:
         raise Refused(f"there is no campaign '{name}'")
     runs = sa.select(campaign_runs.c.id).where(campaign_runs.c.campaign_id == campaign.id)
+    first_rounds = runs.where(campaign_runs.c.round == 1).scalar_subquery()
     mine = sa.and_(
         deliveries.c.account_id == account_id, deliveries.c.run_id.in_(runs.scalar_subquery())
     )
-    was_sent = deliveries.c.status == "sent"
+    of_first = deliveries.c.run_id.in_(first_rounds)
+    was_sent = sa.and_(of_first, deliveries.c.status == "sent")
     by_channel = session.execute(
         sa.select(
-            sa.func.count().label("planned"),
+            sa.func.count(sa.case((of_first, 1))).label("planned"),
             sa.func.sum(sa.case((was_sent, 1), else_=0)).label("sent"),
             sa.func.sum(
                 sa.case((sa.and_(was_sent, deliveries.c.channel != "mass"), 1), else_=0)
@@ -90,7 +94,7 @@ def outcome(session: Session, account_id: int, name: str) -> Outcome:
     # the platform tells a batch's numbers, never whose they are; before it told them we know nothing
     in_batches = session.execute(
         sa.select(sa.func.coalesce(sa.func.sum(mass_batches.c.sent), 0)).where(
-            mass_batches.c.run_id.in_(runs.scalar_subquery())
+            mass_batches.c.run_id.in_(first_rounds)
         )
     ).scalar_one()
     delivered = int(by_channel.one_by_one or 0) + int(in_batches)
@@ -99,16 +103,17 @@ def outcome(session: Session, account_id: int, name: str) -> Outcome:
         planned=by_channel.planned,
         sent=int(by_channel.sent or 0),
         delivered=delivered,
-        guided=tracking.guided(session, account_id, campaign.id),
+        guided=tracking.guided(session, account_id, campaign.id, campaign.goal),
         target=(campaign.goal or {}).get("target"),
-        unfollows=_unfollows(session, mine),
+        unfollows=unfollows(session, mine),
         base_unfollows=_base(session, account_id, by_channel.first, delivered),
         slots=by_channel.slots,
         first_sent_at=by_channel.first,
     )
 
 
-def _unfollows(session: Session, mine: sa.ColumnElement[bool]) -> int:
+def unfollows(session: Session, mine: sa.ColumnElement[bool]) -> int:
+    """How many of these deliveries' people left within 48 hours of their message."""
     rows = session.execute(
         sa.select(deliveries.c.follower_id, deliveries.c.at, events.c.at.label("gone_at"))
         .select_from(deliveries.join(events, events.c.follower_id == deliveries.c.follower_id))
@@ -186,27 +191,13 @@ def by(
 
 
 def reactions(campaign: Campaign) -> sa.Select[Any]:
-    """(follower_id, at) of everything that counts towards the campaign's goal: clean clicks, or its event."""
-    goal = campaign.goal or {}
-    if goal.get("metric") == "event":
-        return sa.select(events.c.follower_id, events.c.at).where(
-            events.c.account_id == campaign.account_id, events.c.kind == goal["event"]
-        )
-    return clean_clicks(campaign)
+    """(follower_id, at) of everything that counts towards the campaign's goal: ``tracking.reactions``."""
+    return tracking.reactions(campaign.account_id, campaign.id, campaign.goal)
 
 
 def clean_clicks(campaign: Campaign) -> sa.Select[Any]:
     """(follower_id, at) of every clean click on a link of the campaign."""
-    return (
-        sa.select(clicks.c.follower_id, clicks.c.at)
-        .select_from(clicks.join(links, links.c.id == clicks.c.link_id))
-        .where(
-            clicks.c.account_id == campaign.account_id,
-            links.c.campaign_id == campaign.id,
-            clicks.c.clean,
-            clicks.c.follower_id.is_not(None),
-        )
-    )
+    return tracking.clean_clicks(campaign.account_id, campaign.id)
 
 
 def _base(session: Session, account_id: int, first: datetime | None, delivered: int) -> float:

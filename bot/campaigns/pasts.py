@@ -191,13 +191,15 @@ def _campaigns(session: Session, account_id: int) -> Sequence[Any]:
 
 
 def _count(session: Session, campaign_id: int) -> Json:
-    """Delivered and guided of a campaign over all its runs, and by group where it has groups."""
+    """Delivered and guided of a campaign each time it was sent, and by group where it has groups.
+
+    Follow-ups reach nobody anew: whom they moved are people of the first round.
+    """
     campaign = definitions.by_id(session, campaign_id)
-    runs = list(
-        session.execute(
-            sa.select(campaign_runs.c.id).where(campaign_runs.c.campaign_id == campaign_id)
-        ).scalars()
+    first_rounds = sa.select(campaign_runs.c.id).where(
+        campaign_runs.c.campaign_id == campaign_id, campaign_runs.c.round == 1
     )
+    runs = list(session.execute(first_rounds).scalars())
     # of mass messages the platform tells numbers of a batch; before it told them its size stands for it
     in_batches = session.execute(
         sa.select(
@@ -224,6 +226,6 @@ def _count(session: Session, campaign_id: int) -> Json:
             one[1] += hits.get(name, 0)
     return {
         "delivered": int(in_batches) + int(one_by_one),
-        "guided": tracking.guided(session, campaign.account_id, campaign_id),
+        "guided": tracking.guided(session, campaign.account_id, campaign_id, campaign.goal),
         "groups": groups,
     }

@@ -33,7 +33,7 @@ class Params(Base):
 def rows(session: Session, account: Account, params: Params, now: datetime) -> Table:
     query = (
         sa.select(campaign_runs.c.id, campaign_runs.c.due_at, campaign_runs.c.status)
-        .add_columns(campaigns.c.name, campaigns.c.id.label("campaign_id"))
+        .add_columns(campaigns.c.name, campaigns.c.id.label("campaign_id"), campaigns.c.goal)
         .join(campaigns, campaigns.c.id == campaign_runs.c.campaign_id)
         .where(campaign_runs.c.account_id == account.id)
         .order_by(campaign_runs.c.due_at, campaign_runs.c.id)
@@ -45,7 +45,7 @@ def rows(session: Session, account: Account, params: Params, now: datetime) -> T
     found = []
     for run in session.execute(query).all():
         counts, reasons, slots = overview.run_counts(session, account.id, run.id)
-        guided = tracking.guided(session, account.id, run.campaign_id)
+        guided = tracking.guided(session, account.id, run.campaign_id, run.goal)
         skipped = " ".join(f"{reason}={people}" for reason, people in sorted(reasons.items()))
         found.append(
             (
