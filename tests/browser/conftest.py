@@ -163,7 +163,7 @@ def page(product: Product, chromium: Any) -> Iterator[Any]:
 
     context = chromium.new_context(locale="zh-CN")
     opened = context.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(120_000)
     opened.on("request", asked)
     opened.on("console", told)
     opened.on("pageerror", lambda problem: complaints.append(f"error: {problem}"))

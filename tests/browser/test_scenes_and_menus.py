@@ -56,6 +56,7 @@ def test_eight_shop_codes_are_built_from_a_list_and_downloaded(
 def test_a_menu_is_edited_compared_and_published(page: Any, product: Product) -> None:
     log_in(page, product)
     page.get_by_role("link", name="自定义菜单").click()
+    page.wait_for_url("**/menus")  # loaded: what is typed before its script runs is drawn nowhere
     phone = page.locator("[data-phone]")
     phone.get_by_role("button", name="领券").click()
     name = page.locator("[id='m.0.name']")
