@@ -362,6 +362,7 @@ def test_wave_by_wave(
     assert play_chain(play, ["not_clicked", "not_clicked"], cap, happen) == got
 
 
+@pytest.mark.slow  # twenty chains of campaigns, a second each
 # every example has an account of its own, so sharing the database between examples is meant
 @settings(
     max_examples=20,
