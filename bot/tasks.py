@@ -1,7 +1,7 @@
 """What each job name does: one function a name, each safe to run twice at once and cut into steps of under a minute."""
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 
 from bot import (
@@ -60,6 +60,7 @@ from bot.campaigns import (
 from bot.campaigns.allocation import DIVIDE
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
+from bot.one_by_one import one_by_one
 from bot.runtime import Runtime
 
 DRAINS = 20  # a tick, so that a campaign leaves faster than one drain a second
@@ -125,7 +126,14 @@ def late(rt: Runtime, context: JobContext) -> None:
 def start(rt: Runtime, context: JobContext) -> None:
     """Begin runs of campaigns that are due, and a planning job for each run that needs one."""
     now = context.clock()
-    run_ids = planning.start_due(rt.engine, now)
+    with one_by_one() as one:
+        with one():
+            planning.begin_due(rt.engine, now)
+        _have_planned(rt, planning.to_plan(rt.engine), now)
+
+
+def _have_planned(rt: Runtime, run_ids: Sequence[int], now: datetime) -> None:
+    """A planning job for each of these runs that has none."""
     if not run_ids:
         return
     with db.writing(rt.engine) as session:

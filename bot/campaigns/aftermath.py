@@ -16,6 +16,7 @@ from bot import db, tags
 from bot.campaigns import definitions, outcome, rounds
 from bot.campaigns.definitions import Campaign
 from bot.db import Session
+from bot.one_by_one import one_by_one
 from bot.params import seconds_of
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
 
@@ -43,15 +44,16 @@ def tag_due(engine: Engine, now: datetime) -> int:
             )
             .order_by(campaign_runs.c.id)
         ).all()
-    for root in roots:
-        with db.reading(engine) as session:
-            campaign = definitions.by_id(session, root.campaign_id)
-            runs = rounds.chain(session, root.id)
-            due = _due_at(session, campaign, runs)
-            if due is None or due > now:
-                continue
-        _tag(engine, campaign, runs, due, now)
-        done += 1
+    with one_by_one() as one:
+        for root in roots:
+            with one(run=root.id):
+                with db.reading(engine) as session:
+                    campaign = definitions.by_id(session, root.campaign_id)
+                    runs = rounds.chain(session, root.id)
+                    due = _due_at(session, campaign, runs)
+                if due is not None and due <= now:
+                    _tag(engine, campaign, runs, due, now)
+                    done += 1
     return done
 
 

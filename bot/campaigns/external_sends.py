@@ -18,6 +18,7 @@ from bot.campaigns import ledger
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
+from bot.one_by_one import one_by_one
 from bot.sql import among
 from bot.tables.accounts import accounts
 from bot.tables.campaigns import external_mass_sends
@@ -179,8 +180,10 @@ def catch_up_all(engine: Engine, now: datetime) -> None:
             .where(sa.or_(external_mass_sends.c.audience == "all", _NAMED_AND_OPEN))
         ).scalars()
         account_ids = list(known)
-    for account_id in account_ids:
-        catch_up(engine, account_id, now)
+    with one_by_one() as one:
+        for account_id in account_ids:
+            with one(account=account_id):
+                catch_up(engine, account_id, now)
 
 
 def charge_some(session: Session, account_id: int, now: datetime) -> bool:

@@ -30,6 +30,7 @@ from bot.campaigns.waves import (
 )
 from bot.clock import parse_moment
 from bot.db import Session
+from bot.one_by_one import one_by_one
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
 from bot.tables.events import events
 
@@ -92,19 +93,27 @@ def watch(engine: Engine, now: datetime) -> int:
             ).scalars()
         )
     paused = 0
-    for run_id in run_ids:
-        with db.reading(engine) as session:
-            run = _running(session, run_id)
-            if run is None:
-                continue
-            account = accounts.by_id(session, run.account_id)
-            if not account.limits.guard:
-                continue
-            found = judge(session, account, run, now)
-        state = dict(run.guard or {})
-        if found.stop or not _says_the_same(state, found):
-            paused += _store(engine, run, _seen(state, found, now), found)
+    with one_by_one() as one:
+        for run_id in run_ids:
+            with one(run=run_id):
+                paused += _watch(engine, run_id, now)
     return paused
+
+
+def _watch(engine: Engine, run_id: int, now: datetime) -> bool:
+    """Whether the run was paused."""
+    with db.reading(engine) as session:
+        run = _running(session, run_id)
+        if run is None:
+            return False
+        account = accounts.by_id(session, run.account_id)
+        if not account.limits.guard:
+            return False
+        found = judge(session, account, run, now)
+    state = dict(run.guard or {})
+    if found.stop or not _says_the_same(state, found):
+        return _store(engine, run, _seen(state, found, now), found)
+    return False
 
 
 def judge(session: Session, account: Account, run: Any, now: datetime) -> GuardVerdict:

@@ -37,6 +37,7 @@ from bot.campaigns.waves import CANARY_WAVE
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused
+from bot.one_by_one import one_by_one
 from bot.prepared import Prepared
 from bot.sql import among, json_items, json_number, json_part, json_text, numbers
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
@@ -69,32 +70,30 @@ def start_due(engine: Engine, now: datetime) -> list[int]:
     The unique key on campaign and due time decides who starts it. After a pause of this program a
     repeating campaign catches up once, not once for every time it missed.
     """
-    external_sends.catch_up_all(engine, now)
-    with db.writing(engine) as session:
+    begin_due(engine, now)
+    return to_plan(engine)
+
+
+def begin_due(engine: Engine, now: datetime) -> None:
+    """Begin a run of every campaign that is due."""
+    with db.reading(engine) as session:
         due = session.execute(
-            sa.select(campaigns)
+            sa.select(campaigns.c.id)
             .where(campaigns.c.status == "scheduled", campaigns.c.next_due_at <= now)
             .order_by(campaigns.c.next_due_at, campaigns.c.id)
-        ).all()
-        for row in due:
-            db.insert_first(
-                session,
-                campaign_runs,
-                {
-                    "account_id": row.account_id,
-                    "campaign_id": row.id,
-                    "due_at": row.next_due_at,
-                    "status": "planning",
-                    "content": row.content,
-                    "planned_to": 0,
-                    "created_at": now,
-                },
-            )
-            session.execute(
-                sa.update(campaigns)
-                .where(campaigns.c.id == row.id, campaigns.c.next_due_at == row.next_due_at)
-                .values(next_due_at=next_due(row.schedule, now))
-            )
+        ).scalars()
+        campaign_ids = list(due)
+    with one_by_one() as one:
+        with one():
+            external_sends.catch_up_all(engine, now)
+        for campaign_id in campaign_ids:
+            with one(campaign=campaign_id), db.writing(engine) as session:
+                _begin_one(session, campaign_id, now)
+
+
+def to_plan(engine: Engine) -> list[int]:
+    """The ids of all runs that ``plan_run`` has work for."""
+    with db.reading(engine) as session:
         return list(
             session.execute(
                 sa.select(campaign_runs.c.id)
@@ -102,6 +101,36 @@ def start_due(engine: Engine, now: datetime) -> list[int]:
                 .order_by(campaign_runs.c.id)
             ).scalars()
         )
+
+
+def _begin_one(session: Session, campaign_id: int, now: datetime) -> None:
+    row = session.execute(
+        sa.select(campaigns).where(
+            campaigns.c.id == campaign_id,
+            campaigns.c.status == "scheduled",
+            campaigns.c.next_due_at <= now,
+        )
+    ).one_or_none()
+    if row is None:
+        return  # somebody began or stopped it meanwhile
+    db.insert_first(
+        session,
+        campaign_runs,
+        {
+            "account_id": row.account_id,
+            "campaign_id": row.id,
+            "due_at": row.next_due_at,
+            "status": "planning",
+            "content": row.content,
+            "planned_to": 0,
+            "created_at": now,
+        },
+    )
+    session.execute(
+        sa.update(campaigns)
+        .where(campaigns.c.id == row.id, campaigns.c.next_due_at == row.next_due_at)
+        .values(next_due_at=next_due(row.schedule, now))
+    )
 
 
 def plan_run(engine: Engine, run_id: int, now: datetime) -> bool:

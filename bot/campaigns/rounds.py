@@ -20,6 +20,7 @@ from bot import db
 from bot.campaigns import definitions, planning
 from bot.campaigns.definitions import Campaign
 from bot.db import Session
+from bot.one_by_one import one_by_one
 from bot.params import seconds_of
 from bot.tables.campaigns import campaign_runs, campaigns
 
@@ -63,14 +64,19 @@ def start_due(engine: Engine, now: datetime) -> list[int]:
     The unique key on campaign and due time decides who makes it, so that any number may ask at once.
     """
     made = []
-    with db.reading(engine) as session:
-        runs = _ended_with_follow_ups(session)
-        due = [one for run in runs if (one := coming(session, run)) and one.due_at <= now]
-    for one in due:
-        with db.writing(engine) as session:
-            run_id = make(session, one, now)
-        if run_id is not None:
-            made.append(run_id)
+    with one_by_one() as one:
+        due = []
+        with db.reading(engine) as session:
+            for run in _ended_with_follow_ups(session):
+                with one(run=run.id):
+                    following = coming(session, run)
+                    if following is not None and following.due_at <= now:
+                        due.append(following)
+        for following in due:
+            with one(run=following.parent_id), db.writing(engine) as session:
+                run_id = make(session, following, now)
+                if run_id is not None:
+                    made.append(run_id)
     return made
 
 

@@ -35,6 +35,7 @@ from bot.campaigns.schedule import after_quiet
 from bot.campaigns.waves import CANARY_PATIENCE, CANARY_WAVE
 from bot.db import Session
 from bot.errors import Refused
+from bot.one_by_one import one_by_one
 from bot.sql import among
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
 from bot.tables.followers import followers
@@ -101,18 +102,27 @@ def send_waves(engine: Engine, now: datetime, secret_key: str, base_url: str) ->
             .order_by(campaign_runs.c.id)
         ).scalars()
         run_ids = list(due)
-    steering.skip_cancelled(engine, now)
     put = 0
-    for run_id in run_ids:
-        # a part that is out may open the next one, which may need its variants
-        while True:
-            guarding.look(engine, run_id, now)
-            trials.look(engine, run_id, now)
-            rows = _send_run(engine, run_id, now, secret_key, base_url)
-            put += rows
-            if not rows:
-                break
+    with one_by_one() as one:
+        with one():
+            steering.skip_cancelled(engine, now)
+        for run_id in run_ids:
+            with one(run=run_id):
+                put += _go_on(engine, run_id, now, secret_key, base_url)
     return put
+
+
+def _go_on(engine: Engine, run_id: int, now: datetime, secret_key: str, base_url: str) -> int:
+    """Everything that is due of a run: how many outbox rows were put."""
+    put = 0
+    while True:
+        # a part that is out may open the next one, which may need its variants
+        guarding.look(engine, run_id, now)
+        trials.look(engine, run_id, now)
+        rows = _send_run(engine, run_id, now, secret_key, base_url)
+        if not rows:
+            return put
+        put += rows
 
 
 def _send_run(engine: Engine, run_id: int, now: datetime, secret_key: str, base_url: str) -> int:

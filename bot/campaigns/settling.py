@@ -17,6 +17,7 @@ from bot.campaigns import batch_results, opt_outs, rounds
 from bot.clock import month_of
 from bot.db import Session
 from bot.errors import Refused, WeChatError
+from bot.one_by_one import one_by_one
 from bot.sql import among, unindexed
 from bot.tables.campaigns import (
     campaign_runs,
@@ -56,13 +57,19 @@ def collect(engine: Engine, now: datetime) -> int:
     Returns how many outbox rows were read. Any number of collectors may run at once.
     """
     done = 0
-    while _anything(engine, "delivery"):
-        with db.writing(engine) as session:
-            done += _collect_personal(session, now)
-    _store_outcomes(engine, now)
-    retry_results(engine, now)
-    done += settle_batches(engine, now)
-    finish_runs(engine, now)
+    with one_by_one() as one:
+        with one(step="personal"):
+            while _anything(engine, "delivery"):
+                with db.writing(engine) as session:
+                    done += _collect_personal(session, now)
+        with one():
+            _store_outcomes(engine, now)
+        with one():
+            retry_results(engine, now)
+        with one():
+            done += settle_batches(engine, now)
+        with one():
+            finish_runs(engine, now)
     return done
 
 
@@ -125,9 +132,10 @@ def retry_results(engine: Engine, now: datetime) -> int:
             .order_by(external_mass_sends.c.id)
         ).all()
     placed = 0
-    for row in rows:
-        with db.writing(engine) as session:
-            placed += _place(session, row, now)
+    with one_by_one() as one:
+        for row in rows:
+            with one(external_send=row.id), db.writing(engine) as session:
+                placed += _place(session, row, now)
     return placed
 
 
@@ -153,18 +161,26 @@ def late(engine: Engine, wechat_of: WeChatOf, now: datetime) -> int:
             .order_by(mass_batches.c.id)
             .limit(50)
         ).all()
-    for batch in batches:
-        try:
-            answer = mass.job_status(wechat_of(batch.account_id), batch.msg_id)
-        except (WeChatError, Refused) as problem:
-            log.warning("mass_status", batch=batch.id, error=str(problem))
-            answer = ""
-        with db.writing(engine) as session:
-            _store_answer(session, batch, answer, now)
-    if batches:
-        settle_batches(engine, now)
-        finish_runs(engine, now)
+    with one_by_one() as one:
+        for batch in batches:
+            with one(batch=batch.id):
+                _ask(engine, wechat_of, batch, now)
+        if batches:
+            with one():
+                settle_batches(engine, now)
+            with one():
+                finish_runs(engine, now)
     return len(batches)
+
+
+def _ask(engine: Engine, wechat_of: WeChatOf, batch: Any, now: datetime) -> None:
+    try:
+        answer = mass.job_status(wechat_of(batch.account_id), batch.msg_id)
+    except (WeChatError, Refused) as problem:
+        log.warning("mass_status", batch=batch.id, error=str(problem))
+        answer = ""
+    with db.writing(engine) as session:
+        _store_answer(session, batch, answer, now)
 
 
 def finish_runs(engine: Engine, now: datetime) -> int:
@@ -190,16 +206,17 @@ def finish_runs(engine: Engine, now: datetime) -> int:
     )
     with db.reading(engine) as session:
         found = list(session.execute(sa.select(campaign_runs.c.id).where(done)).scalars())
-    for run_id in found:
-        with db.writing(engine) as session:
-            campaign_id = session.execute(
-                sa.update(campaign_runs)
-                .where(campaign_runs.c.id == run_id, done)
-                .values(status="finished", reason=None, finished_at=now)
-                .returning(campaign_runs.c.campaign_id)
-            ).scalar()
-            if campaign_id is not None:
-                rounds.close_campaign(session, campaign_id)
+    with one_by_one() as one:
+        for run_id in found:
+            with one(run=run_id), db.writing(engine) as session:
+                campaign_id = session.execute(
+                    sa.update(campaign_runs)
+                    .where(campaign_runs.c.id == run_id, done)
+                    .values(status="finished", reason=None, finished_at=now)
+                    .returning(campaign_runs.c.campaign_id)
+                ).scalar()
+                if campaign_id is not None:
+                    rounds.close_campaign(session, campaign_id)
     return len(found)
 
 
@@ -209,16 +226,19 @@ def settle_batches(engine: Engine, now: datetime) -> int:
     A batch's outbox row stays uncollected until that is done: whoever comes after a kill goes on.
     """
     rows = _finished_calls(engine, mass_batches.c.status != "sending")
-    for row in rows:
-        while not batch_results.align(engine, row, now):
-            pass  # its result came meanwhile: once more, for what it is now
+    with one_by_one() as one:
+        for row in rows:
+            with one(batch=row.purpose_id):
+                while not batch_results.align(engine, row, now):
+                    pass  # its result came meanwhile: once more, for what it is now
     return len(rows)
 
 
 def _store_outcomes(engine: Engine, now: datetime) -> None:
-    for row in _finished_calls(engine, mass_batches.c.status == "sending"):
-        with db.writing(engine) as session:
-            _store_outcome(session, row, now)
+    with one_by_one() as one:
+        for row in _finished_calls(engine, mass_batches.c.status == "sending"):
+            with one(batch=row.purpose_id), db.writing(engine) as session:
+                _store_outcome(session, row, now)
 
 
 def _finished_calls(engine: Engine, which: sa.ColumnElement[bool]) -> Sequence[Any]:

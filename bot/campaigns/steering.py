@@ -13,6 +13,7 @@ from bot.campaigns import status as statuses
 from bot.campaigns.rounds import Round
 from bot.db import Session
 from bot.errors import Refused
+from bot.one_by_one import one_by_one
 from bot.sql import among
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries, mass_batches
 from bot.tables.outbox import outbox as outbox_rows
@@ -106,12 +107,10 @@ def skip_cancelled(engine: Engine, now: datetime) -> int:
             )
         ).all()
     skipped = 0
-    for run in runs:
-        more = True
-        while more:
-            with db.writing(engine) as session:
-                count, more = _skip_some(session, run, now)
-            skipped += count
+    with one_by_one() as one:
+        for run in runs:
+            with one(run=run.id):
+                skipped += _skip_all(engine, run, now)
     return skipped
 
 
@@ -193,6 +192,15 @@ def end(session: Session, account_id: int, name: str, now: datetime) -> list[int
     if not ended and not skipped:
         raise Refused(f"nothing of '{name}' is under way or to come")
     return ended
+
+
+def _skip_all(engine: Engine, run: Any, now: datetime) -> int:
+    skipped, more = 0, True
+    while more:
+        with db.writing(engine) as session:
+            count, more = _skip_some(session, run, now)
+        skipped += count
+    return skipped
 
 
 def _skip_some(session: Session, run: Any, now: datetime) -> tuple[int, bool]:

@@ -23,6 +23,7 @@ from bot.campaigns.schedule import next_due
 from bot.clock import parse_moment
 from bot.db import Session
 from bot.errors import Refused
+from bot.one_by_one import one_by_one
 from bot.params import seconds_of
 from bot.sql import among
 from bot.tables.campaigns import campaign_runs, deliveries, mass_batches
@@ -78,12 +79,16 @@ def look_at_all(engine: Engine, now: datetime) -> int:
                 campaign_runs.c.decision.is_not(None),
             )
         ).all()
-        told = [(run, definitions.by_id(session, run.campaign_id)) for run in ended]
-    for run_id in run_ids:
-        look(engine, run_id, now)
-    for run, campaign in told:
-        if campaign.experiment and not rounds.draws(campaign):
-            _decide(engine, run, campaign, now)
+    with one_by_one() as one:
+        for run_id in run_ids:
+            with one(run=run_id):
+                look(engine, run_id, now)
+        for run in ended:
+            with one(run=run.id):
+                with db.reading(engine) as session:
+                    campaign = definitions.by_id(session, run.campaign_id)
+                if campaign.experiment and not rounds.draws(campaign):
+                    _decide(engine, run, campaign, now)
     return len(run_ids) + len(ended)
 
 
