@@ -1,11 +1,9 @@
 """Playbooks (策略库): plans and campaigns kept for reuse, with what they achieved."""
 
-from datetime import date
-
 from pydantic import Field
 
 from bot.api.cursors import Listing, slice_of
-from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, When
+from bot.api.frame import Area, Asked, Call, Day, Id, Json, Page, Told, When
 from bot.api.plans import PlanTold
 from bot.api.plans import told as plan_told
 from bot.api.problems import found
@@ -37,7 +35,7 @@ class PlaybookWanted(Asked):
 
 
 class Begin(Asked):
-    begins: date = Field(description="the first day; its other dates move by as many days")
+    begins: Day = Field(description="the first day; its other dates move by as many days")
     name: str = Field("", max_length=60)
 
 

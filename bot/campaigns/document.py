@@ -7,7 +7,14 @@ left out, so that writing back what was read changes nothing (docs/account-file.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from bot import content as contents
 from bot import params, registry
@@ -93,7 +100,7 @@ class Goal(Params):
     """``guided``: clicked a link of the campaign. ``event``: did what the named event records."""
 
     metric: Literal["guided", "event"]
-    target: int = Field(ge=1, le=LARGEST_NUMBER)
+    target: int = Field(strict=True, ge=1, le=LARGEST_NUMBER)
     event: EventName | None = None
 
     @model_validator(mode="after")
@@ -265,6 +272,20 @@ def problems(document: Any, place: str = "") -> list[tuple[str, str]]:
     if isinstance(found, list):
         return found
     return [*_unfit(found, place), *_wrong_contents(found, place)]
+
+
+def check_shape(document: Any) -> None:
+    """Whether every part that is there is of its kind: a text, a number, a list. An unfinished document may miss any.
+
+    Raises:
+        Invalid: one is not.
+    """
+    try:
+        Definition.model_validate(document)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            if item["type"].endswith("_type"):
+                raise Invalid(".".join(map(str, item["loc"])), item["msg"]) from None
 
 
 def parse(document: Any, place: str = "") -> Json:

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from bot.campaigns.estimates import Estimate
@@ -22,6 +23,7 @@ PARTS = ("人群", "推广", "数据")
 LEFT_OUT = ("status", "approved_for")  # a file of a plan approves nothing and starts nothing
 MOST_ROWS, MOST_BYTES, DEEPEST, MOST_ITEMS = 5000, 2_000_000, 12, 500
 _TEMPTING = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet reads as a formula
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 # (key, part, item): a key stands for everything below it; the order is that of the file
 ITEMS: Sequence[tuple[str, str, str]] = (
@@ -380,9 +382,25 @@ def _read(cell: str) -> Any:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_constant=_no_constant)
+        return _is_storable(json.loads(text, parse_constant=_no_constant))
     except (ValueError, RecursionError):
         return False
+
+
+def _is_storable(value: Any, depth: int = 0) -> bool:
+    """JSON spells what no database keeps: NUL and half characters, endless numbers and nesting."""
+    if isinstance(value, str):
+        return not _UNSTORABLE.search(value)
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if depth > DEEPEST:
+        return False
+    if isinstance(value, list):
+        return all(_is_storable(one, depth + 1) for one in value)
+    if isinstance(value, dict):
+        return all(_is_storable(key) and _is_storable(one, depth + 1) for key, one in value.items())
     return True
 
 

@@ -75,7 +75,12 @@ class Burst:
 def create(
     session: Session, account_id: int, given: Mapping[str, Any], now: datetime, *, by: str
 ) -> int:
-    """A new plan; its id."""
+    """A new plan; its id.
+
+    Raises:
+        Invalid: a part of it is not of its kind, such as a number where a list belongs.
+    """
+    document.check_shape(given)
     return int(
         session.execute(
             sa.insert(plans)
@@ -144,7 +149,9 @@ def save(
     Raises:
         SavedBetween: somebody else saved since ``version``.
         Refused: there is no such plan.
+        Invalid: as ``create``.
     """
+    document.check_shape(given)
     before = find(session, account_id, plan_id)
     if before is None:
         raise Refused(f"there is no plan {plan_id}")
@@ -227,8 +234,10 @@ def submit(
         raise Refused(f"there is no plan {plan_id}")
     if plan.version != version:
         raise SavedBetween(plan)
-    wanted = {**plan.document, "status": "draft"}
-    wanted = document.parse(wanted)
+    wrong = problems(plan.document)
+    if wrong:
+        raise Invalid(*wrong[0])
+    wanted = document.parse({**plan.document, "status": "draft"})
     _rename(session, account.id, plan, wanted["name"])
     campaign = definitions.save(session, account, wanted, now, by=by)
     definitions.check_sendable(session, account, campaign)

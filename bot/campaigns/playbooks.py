@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bot.campaigns import document as documents
 from bot.campaigns import plans
 from bot.clock import local, parse_moment
 from bot.db import Session
@@ -52,8 +53,9 @@ def save(
     """Keep a document under a name: the next version where there is one already.
 
     Raises:
-        Invalid: no name, or a note too long.
+        Invalid: no name, a note too long, or a part of the document that is not of its kind.
     """
+    documents.check_shape(document)
     name = name.strip()
     if not name:
         raise Invalid("name", "String should have at least 1 character")
@@ -170,8 +172,12 @@ def at_new_dates(document: Mapping[str, Any], begins: date) -> Json:
     shift = begins - old if old is not None else timedelta()
     for key in ("begins", "ends"):
         day = _day(brief.get(key))
-        if day is not None:
+        if day is None:
+            continue
+        try:
             brief[key] = (day + shift).isoformat()
+        except OverflowError:
+            del brief[key]
     if "begins" not in brief:
         brief["begins"] = begins.isoformat()
     if found.get("at"):

@@ -24,6 +24,7 @@ from bot.campaigns import (
     playbooks,
 )
 from bot.campaigns.definitions import Campaign
+from bot.campaigns.document import check_shape
 from bot.campaigns.estimates import Estimate
 from bot.campaigns.outcome import Outcome
 from bot.campaigns.plans import Plan
@@ -160,6 +161,8 @@ def plans_import(here: Here) -> Any:
     try:
         text = _decoded(raw)
         listed = _plans_of(text)
+        for given in listed:
+            check_shape(given)
     except Invalid as problem:
         words = told(problem.message)
         return render_template("plans/import.html", problem=words), 422

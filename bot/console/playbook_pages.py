@@ -256,6 +256,7 @@ def _known(here: Here, playbook_id: int, *, archived: bool = False) -> Playbook:
 
 def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
         return None
+    return found if 2000 <= found.year <= 8999 else None

@@ -163,7 +163,7 @@ def _experiment(form: Form, before: Any, variants: Sequence[Json]) -> Json | Non
         "variants": [{"name": one["name"], "content": one["content"]} for one in variants],
     }
     shares = [one["share"] for one in variants]
-    if all(share for share in shares):
+    if all(share and share > 0 for share in shares):
         whole = sum(shares)
         experiment["shares"] = [round(share / whole, 4) for share in shares]
         experiment["shares"][-1] = round(1 - sum(experiment["shares"][:-1]), 4)

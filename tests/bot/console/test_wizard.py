@@ -122,6 +122,8 @@ def test_five_steps_become_a_campaign_that_waits_for_approval(
         "link.0.url": "https://weibo.com/u/1",
     }
     walk(browser, 4, said, do="variant:add")
+    nonsense = {"variant.0.share": "50", "variant.1.share": "-50"}
+    assert walk(browser, 4, nonsense, do="stay").status_code == 303
     assert walk(browser, 4, {"variant.1.content.content.text": "请你喝奶茶"}).status_code == 303
     page = pages.text(browser.get(f"{PLANS}/1/4"))
     assert "1. 客服消息" in page and "请你喝奶茶" in page
