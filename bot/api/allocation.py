@@ -114,6 +114,7 @@ def allocation_make(call: Call, session: Session, body: DivideAsked) -> Begun:
         body.gap_days,
         body.per_kind,
     )
+    allocation.check(session, call.account, settings, call.now)
     arguments: dict[str, Any] = {"settings": settings.to_json(), "by": call.by}
     return Begun(
         job_id=jobs.enqueue(session, DIVIDE, arguments, now=call.now, account_id=call.account.id)
@@ -131,6 +132,15 @@ def allocation_enforce(call: Call, session: Session, allocation_id: Id) -> Alloc
         f"allocation:{one.id}",
         after={"month": one.month, "count": one.figures["slots"]},
     )
+    return _told(changed)
+
+
+@area("POST", "/allocations/<allocation_id>/lift", "campaigns.write")
+def allocation_lift(call: Call, session: Session, allocation_id: Id) -> AllocationTold:
+    """Take the division in force back: slots go to who comes first again. What was sent stays sent."""
+    one = found(allocation.find(session, call.account.id, allocation_id))
+    changed = allocation.lift(session, call.account.id, one.id)
+    call.audit(session, "allocation.lift", f"allocation:{one.id}")
     return _told(changed)
 
 

@@ -4,7 +4,7 @@ What a campaign is worth to whom is read by ``month_values``; ``allocate`` decid
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -80,7 +80,7 @@ def offers(session: Session, account: Account, month: str, now: datetime) -> lis
                 at,
                 rate,
                 rate_of,
-                float(worth.get("click") or 1.0),
+                float(worth.get("click", 1.0)),
                 bool(worth.get("protect")),
                 str((campaign.brief or {}).get("product") or ""),
             )
@@ -129,6 +129,17 @@ def propose(
         allocation_id = _store(session, proposal, chosen, places)
     tell(10, 10)
     return allocation_id
+
+
+def check(session: Session, account: Account, settings: Settings, now: datetime) -> None:
+    """Whether ``propose`` would begin; for who hands it to a job.
+
+    Raises:
+        Refused: as ``propose``.
+    """
+    _chosen(
+        settings, {one.campaign.id: one for one in offers(session, account, settings.month, now)}
+    )
 
 
 def _chosen(settings: Settings, known: Mapping[int, Offer]) -> list[Offer]:
@@ -227,16 +238,29 @@ def put_in_force(session: Session, account_id: int, allocation_id: int, now: dat
         raise Refused("only a proposal is put in force")
     if found.month < month_of(now):
         raise Refused("the month of this division is over")
-    set_aside(session, account_id, found.month)
+    _set_aside(session, account_id, found.month)
     session.execute(
         sa.update(allocations).where(allocations.c.id == allocation_id).values(status="in_force")
     )
-    return Divided(found.id, found.month, "in_force", found.made_by, found.made_at, found.figures)
+    return replace(found, status="in_force")
 
 
-def set_aside(session: Session, account_id: int, month: str) -> int:
-    """Take the division in force back: slots go to who comes first again. How many were in force."""
-    return session.execute(
+def lift(session: Session, account_id: int, allocation_id: int) -> Divided:
+    """Take a division back: slots go to who comes first again.
+
+    Raises:
+        Refused: it is not the one in force.
+    """
+    ledger.in_turn(session, account_id)
+    found = find(session, account_id, allocation_id)
+    if found is None or found.status != "in_force":
+        raise Refused("this division is not in force")
+    _set_aside(session, account_id, found.month)
+    return replace(found, status="replaced")
+
+
+def _set_aside(session: Session, account_id: int, month: str) -> None:
+    session.execute(
         sa.update(allocations)
         .where(
             allocations.c.account_id == account_id,
@@ -244,7 +268,7 @@ def set_aside(session: Session, account_id: int, month: str) -> int:
             allocations.c.status == "in_force",
         )
         .values(status="replaced")
-    ).rowcount
+    )
 
 
 def _to_all(session: Session, campaign: Campaign) -> bool:
@@ -261,7 +285,8 @@ def _to_all(session: Session, campaign: Campaign) -> bool:
 def _rate(
     campaign: Campaign, known: Sequence[Activity], like: Sequence[Activity]
 ) -> tuple[float, str]:
-    rates = [float(group["rate"]) for group in campaign.groups or () if group.get("rate")]
+    known_of = [group.get("rate") for group in campaign.groups or ()]
+    rates = [float(rate) for rate in known_of if rate is not None]
     if rates:
         return sum(rates) / len(rates), "groups"
     similar = pasts.chosen(known, list((campaign.brief or {}).get("similar") or ()))

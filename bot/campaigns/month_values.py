@@ -388,7 +388,12 @@ def _groups(look: Look, offer: Offer, choice: Choice) -> list[tuple[float, BitMa
         except (Invalid, Refused):
             listed.append((str(number), BitMap()))
     apart = first_wins(listed)
-    return [(float(rates[int(name)] or usual) * scale, some) for name, some in apart.items()]
+    if choice.rate is not None and usual <= 0:  # nothing to scale
+        return [(choice.rate, some) for some in apart.values()]
+    return [
+        (float(usual if (rate := rates[int(name)]) is None else rate) * scale, some)
+        for name, some in apart.items()
+    ]
 
 
 def _chance(rate: float, times: float) -> float:

@@ -71,10 +71,10 @@ def allocation_result(here: Here, allocation_id: int) -> str | Response:
     with db.reading(here.rt.engine) as session:
         found = _found(here, session, allocation_id)
         if request.args.get("format") == "csv":
+            people = allocation.people(session, here.account.id, found.id)
             rows = [
                 (here.open_id(open_id), remark, line["name"])
                 for line in found.figures["campaigns"]
-                for people in [allocation.people(session, here.account.id, found.id)]
                 for _who, open_id, remark in calendar.names(
                     session, here.account.id, people[line["campaign_id"]]
                 )
@@ -132,7 +132,7 @@ def allocation_lift(here: Here, allocation_id: int) -> Answer | str:
                 button=_("撤销分配"),
                 back=url_for("console.allocation_result", allocation_id=found.id),
             )
-        allocation.set_aside(session, here.account.id, found.month)
+        allocation.lift(session, here.account.id, found.id)
         here.audit(session, "allocation.lift", f"allocation:{found.id}")
     return done(_("分配已撤销。"), "allocation_result", allocation_id=found.id)
 

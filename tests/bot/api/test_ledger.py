@@ -11,6 +11,7 @@ from bot.tasks import bound
 from tests import factories
 from tests.bot.api.conftest import Program
 from tests.bot.campaigns.makers import make_campaign
+from tests.bot.campaigns.test_plans import FACTORS
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_move_by_api_moves_the_plan_too(
 ) -> None:
     given = {
         "name": "奈雪券", "segment": "everybody", "at": "2025-03-22T12:00:00+08:00", "channels": ["mass"],
-        "content": {"text": "请你喝奶茶"},
+        "content": {"text": "请你喝奶茶"}, "brief": FACTORS,
     }  # fmt: skip
     with db.writing(rt.engine) as session:
         plan_id = plans.create(session, account.id, given, rt.clock(), by="Ann")
@@ -108,4 +109,9 @@ def test_a_month_is_divided_in_the_background_and_put_in_force(
     assert api.told("POST", f"{path}/enforce")["status"] == "in_force"
     assert api.refused("POST", f"{path}/enforce") == (409, "conflict")
     assert api.told("GET", path)["status"] == "in_force"
+    assert api.told("POST", f"{path}/lift")["status"] == "replaced"
+    assert api.refused("POST", f"{path}/lift") == (409, "conflict")
+    # what a job would refuse is refused before
+    body["campaigns"].append({"campaign_id": 999})
+    assert api.refused("POST", "/allocations", body) == (409, "conflict")
     assert api.refused("GET", "/allocations/999") == (404, "not-found")

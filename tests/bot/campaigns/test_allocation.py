@@ -190,7 +190,12 @@ def test_what_is_in_force_is_kept_for_its_campaigns(
         other = factories.make_account(session, "other", now=now)
         assert allocation.find(session, other, first) is None
         assert allocation.people(session, other, first) == {}
-        assert allocation.set_aside(session, account.id, MONTH) == 1
+        # whoever looked at the first one takes nothing back that was put in force since
+        with pytest.raises(Refused):
+            allocation.lift(session, account.id, first)
+        assert allocation.lift(session, account.id, second).status == "replaced"
+        with pytest.raises(Refused):
+            allocation.lift(session, account.id, second)
 
 
 @pytest.mark.parametrize(
@@ -278,3 +283,22 @@ def test_however_many_are_put_in_force_at_once_one_is(
     with db.reading(engine) as session:
         found = session.execute(sa.select(allocations.c.status)).scalars().all()
     assert sorted(found) == ["in_force", "replaced", "replaced", "replaced"]
+
+
+def test_a_worth_or_a_rate_of_nothing_is_nothing(
+    engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    at = factories.at("2025-03-20 20:30")
+    with db.writing(engine) as session:
+        factories.make_followers(session, account.id, 4, now=now)
+        segments.save(session, account.id, "everybody", {"all": []}, now)
+        given = {"schedule": {"at": at.isoformat()}, "next_due_at": at, "worth": {"click": 0.0}}
+        groups = [{"name": "G", "segment": "everybody", "rate": 0.0}]
+        made = make_campaign(session, account.id, now=now, groups=groups, **given)
+        (offer,) = allocation.offers(session, account, MONTH, now)
+    assert (offer.click, offer.rate, offer.rate_of) == (0.0, 0.0, "groups")
+    for rate, people in ((None, 0), (0.5, 4)):
+        settings = Settings(MONTH, (Choice(made, rate=rate),), risk=0.0)
+        proposed = allocation.propose(engine, account.id, settings, now, by="Ann")
+        with db.reading(engine) as session:
+            assert len(allocation.people(session, account.id, proposed)[made]) == people

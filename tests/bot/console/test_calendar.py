@@ -19,6 +19,7 @@ from bot.tables.campaigns import campaigns, mass_ledger
 from bot.tables.operators import audit
 from tests import factories
 from tests.bot.campaigns.makers import make_campaign, make_delivery, make_run
+from tests.bot.campaigns.test_plans import FACTORS
 from tests.bot.console import pages
 
 MONTH = "2025-03"
@@ -190,7 +191,7 @@ def planned(engine: sa.Engine, account: Account, people: list[int], now: datetim
         "at": "2025-03-15T12:00:00+08:00",
         "channels": ["mass"],
         "content": {"text": "请你喝奶茶"},
-        "brief": {"product": "券", "when": "now"},
+        "brief": {**FACTORS, "when": "now"},
     }
     with db.writing(engine) as session:
         plan_id = plans.create(session, account.id, given, now, by="Ann")
@@ -212,7 +213,7 @@ def test_the_plan_moves_with_its_campaign(
         plan = plans.find(session, account.id, planned.id)
         assert plan is not None
         assert plan.document["at"] == moved.schedule["at"] == "2025-03-21T12:00:00+08:00"
-        assert plan.document["brief"] == {"product": "券", "when": ""}
+        assert plan.document["brief"] == {**FACTORS, "when": ""}
         assert not reviews.at_once(moved), "a day was chosen: it does not go with its approval"
         assert (plan.version, plan.changed_by) == (2, "Ann")
         with pytest.raises(plans.SavedBetween):
