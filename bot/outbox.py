@@ -307,15 +307,15 @@ def _send_turns(
 
 def _send(engine: Engine, gateway: WeChatOf, clock: Clock, row: Any) -> None:
     """Send one claimed row and store what came of it."""
-    begun = outbox_claims.begin(engine, row, clock())
-    if begun is None:
+    with db.reading(engine) as session:
+        [prepared] = outbox_items.prepare(session, [row], clock())
+    # one that is not called has no first try: it keeps nobody of its account waiting
+    if isinstance(prepared.found, Item) and outbox_claims.begin(engine, row, clock()) is None:
         log.warning("outbox_lost", row=row.id)  # recovered meanwhile by somebody else
         return
-    with db.reading(engine) as session:
-        [prepared] = outbox_items.prepare(session, [begun], clock())
     outcome = _call(prepared, gateway, clock)
     with db.writing(engine) as session:
-        ended = Ended(begun, outcome, prepared.situation.first_try_at)
+        ended = Ended(row, outcome, prepared.situation.first_try_at)
         outbox_receipts.store(session, [ended], clock())
 
 

@@ -205,7 +205,8 @@ def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -
 
     1. Hold the account's calls, so that two drains cannot both find it free.
     2. Nothing while one is being sent.
-    3. The first by id goes first; one that waits for its repeat keeps the others waiting.
+    3. The first by id goes first; one that waits for its repeat keeps the others waiting. One that was never
+       called, because its material is not there yet, is passed until it is due.
     4. Slots of a past month are not spent in this one: expired, or unknown if it was called before.
     5. Not in a month's last 30 minutes, nor beyond 60 calls a minute and 100 a day.
     """
@@ -218,10 +219,10 @@ def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -
     sending = sa.select(outbox.c.id).where(mine, outbox.c.status == "sending").limit(1)
     if session.execute(sending).scalar() is not None:
         return None
-    tried_or_due = sa.or_(outbox.c.attempts > 0, outbox.c.not_before <= now)
+    called_or_due = sa.or_(outbox.c.first_try_at.is_not(None), outbox.c.not_before <= now)
     first = (
         sa.select(outbox)
-        .where(mine, _waits_for_turn([channel]), _not_stopped(), tried_or_due)
+        .where(mine, _waits_for_turn([channel]), _not_stopped(), called_or_due)
         .order_by(unindexed(outbox.c.id))  # else SQLite reads the outbox from its beginning
         .limit(1)
     )

@@ -75,7 +75,7 @@ def _item(
             batch_id = payload.get("batch_id", row.purpose_id)
             payload["open_ids"] = _open_ids(session, row.account_id, batch_id)
     except media.NotYet as problem:
-        return outcomes.later(str(problem), situation, now)
+        return outcomes.without_material(str(problem), situation, now)
     except Refused as problem:
         return outcomes.after_problem(problem, situation, now)
     return Item(

@@ -12,6 +12,9 @@ FIRST_WAIT = 10.0  # seconds; doubles with every try
 LONGEST_WAIT = 3600.0
 MOST_DOUBLINGS = 9
 MOST_TRIES = 10  # of a call that is answered with a temporary error each time
+# of one whose picture or article the platform has no copy of: some 21 hours, so that a day's used-up quota
+# of uploads may come back. Source: our choice.
+WITHOUT_MATERIAL = 30
 TRIES_WHEN_BUSY = 3  # Source: docs/wechat-limits.md 13, "-1: RETRY ≤ 3, then STOP" (read 2026-11)
 REPEAT_WAIT = 60.0  # 45066 punishes a sooner repeat. Source: docs/wechat-limits.md 8 (read 2026-11)
 # the platform remembers a clientmsgid for 24 h; later the same call would be a second send.
@@ -136,6 +139,13 @@ def later(
     elif situation.expires_at is not None and moment >= situation.expires_at:
         return Outcome("expired", error, errcode)
     return Outcome("waiting", error, errcode, not_before=moment)
+
+
+def without_material(error: str, situation: Situation, now: datetime) -> Outcome:
+    """The platform has no copy of something it names yet: wait as usual, but not without an end."""
+    if situation.attempts >= WITHOUT_MATERIAL and not situation.unanswered:
+        return Outcome("failed", f"{error}: given up after {situation.attempts} tries")
+    return later(error, situation, now)
 
 
 def _wait(problem: WeChatError, error: str, situation: Situation, now: datetime) -> Outcome:

@@ -14,6 +14,7 @@ from bot.accounts import Account
 from bot.clock import Clock
 from bot.errors import Refused
 from bot.outbox_claims import LEASE
+from bot.outcomes import WITHOUT_MATERIAL
 from bot.tables.accounts import accounts as accounts_table
 from bot.tables.accounts import media
 from bot.tables.campaigns import campaign_runs, campaigns, deliveries
@@ -633,6 +634,79 @@ def test_a_file_is_sent_by_its_media_id_and_waits_for_its_upload(desk: Desk) -> 
     desk.later(seconds=10)
     desk.drain(gateway)
     assert gateway.calls[0][1]["image"]["media_id"] == "MEDIA"
+
+
+def owe_picture(desk: Desk, client_msg_id: str) -> int:
+    """A batch whose picture is kept here and never gets to the platform."""
+    with db.writing(desk.engine) as session:
+        found = {"account_id": desk.account.id, "kind": "image", "name": "spring.png"}
+        statement = db.insert(session, media).values(**found, sha256="1", data=b"png")
+        session.execute(statement.on_conflict_do_nothing())
+    payload = {
+        "target": "open_ids",
+        "open_ids": [factories.open_id(1), factories.open_id(2)],
+        "content": {"image": {"file": "spring.png"}},
+        "client_msg_id": client_msg_id,
+        "month": "2025-03",
+    }
+    return desk.owe_batch(payload=payload)
+
+
+def test_a_batch_without_its_material_lets_later_ones_pass_and_goes_when_it_is_there(
+    desk: Desk,
+) -> None:
+    gateway = Gateway()
+    waiting = owe_picture(desk, "m1")
+    desk.owe_batch("m2")
+    desk.drain(gateway)
+    assert gateway.ids() == ["m2"]
+    row = desk.row(waiting)
+    assert (row.status, row.first_try_at, row.unanswered_at) == ("waiting", None, None)
+    desk.owe_batch("m3")
+    desk.drain(gateway)
+    assert gateway.ids() == ["m2", "m3"]
+    with db.writing(desk.engine) as session:
+        session.execute(sa.update(media).values(media_id="MEDIA"))
+    desk.later(seconds=10)
+    desk.owe_batch("m4")
+    desk.drain(gateway)
+    assert gateway.ids() == ["m2", "m3", "m1", "m4"]
+
+
+def test_a_batch_of_unknown_outcome_whose_material_went_is_not_passed(desk: Desk) -> None:
+    gateway = Gateway(NO_ANSWER)
+    asked = owe_picture(desk, "m1")
+    with db.writing(desk.engine) as session:
+        session.execute(sa.update(media).values(media_id="MEDIA"))
+    desk.drain(gateway)
+    with db.writing(desk.engine) as session:
+        session.execute(sa.update(media).values(media_id=None))
+    desk.owe_batch("m2")
+    desk.later(seconds=60)
+    desk.drain(gateway)
+    assert gateway.ids() == ["m1"]
+    assert desk.row(asked).unanswered_at == START
+    desk.later(hours=20)
+    desk.drain(gateway)
+    assert desk.status(asked) == "unknown"
+    assert gateway.ids() == ["m1", "m2"]
+
+
+def test_a_message_whose_material_never_comes_fails_with_the_reason(desk: Desk) -> None:
+    gateway = Gateway()
+    batch = owe_picture(desk, "m1")
+    reply = desk.owe(payload={"content": {"image": {"file": "spring.png"}}})
+    tries = 0
+    while desk.status(batch) == "waiting":
+        desk.drain(gateway)
+        tries += 1
+        assert tries <= WITHOUT_MATERIAL
+        desk.later(hours=1)
+    assert gateway.calls == []
+    for row_id in (batch, reply):
+        row = desk.row(row_id)
+        assert row.status == "failed"
+        assert row.error == "the file 'spring.png' is not uploaded yet: given up after 30 tries"
 
 
 # --- many at once
