@@ -7,7 +7,7 @@ from pydantic import Field
 from bot import followers
 from bot.api import cursors
 from bot.api.cursors import Listing
-from bot.api.frame import Area, Asked, Call, Id, Json, Nothing, Page, Told, When
+from bot.api.frame import Area, Asked, Call, Id, Json, Nothing, Page, Told, Version, When
 from bot.api.problems import found
 from bot.campaigns import (
     comparison,
@@ -53,6 +53,7 @@ class CampaignTold(Told):
 
 class CampaignWhole(Told):
     id: int
+    version: Version
     status: str
     next_due_at: When | None
     submitted_by: str | None
@@ -72,9 +73,18 @@ class Document(Asked):
     document: Json = Field(description="as the account file writes a campaign")
 
 
+class CampaignChange(Document):
+    version: Version | None = Field(
+        None, description="the version it was changed from; 409 when it is another now"
+    )
+
+
 class Bounds(Asked):
     people: int = Field(ge=1, le=2**31 - 1)
     slots: int = Field(ge=0, le=2**31 - 1)
+    version: Version | None = Field(
+        None, description="the version that was looked at; 409 when it is another now"
+    )
 
 
 class Why(Asked):
@@ -233,12 +243,13 @@ def campaign_create(call: Call, session: Session, body: Document) -> CampaignWho
 
 
 @area("PUT", "/campaigns/<campaign_id>", "campaigns.write")
-def campaign_update(call: Call, session: Session, campaign_id: Id, body: Document) -> CampaignWhole:
+def campaign_update(call: Call, session: Session, campaign_id: Id, body: CampaignChange) -> CampaignWhole:
     """Make it equal to its document; what was approved must be approved again."""
     campaign = found_campaign(call, session, campaign_id)
     if body.document.get("name") not in (None, campaign.name):
         raise Invalid("document.name", "is another campaign's: a campaign keeps its name")
-    return _save(call, session, Document(document={**body.document, "name": campaign.name}))
+    named = Document(document={**body.document, "name": campaign.name})
+    return _save(call, session, named, body.version)
 
 
 @area("GET", "/campaigns/<campaign_id>/forecast", "campaigns.read")
@@ -281,8 +292,10 @@ def campaign_approve(call: Call, session: Session, campaign_id: Id, body: Bounds
         body.slots,
         call.now,
         call.rt.secret_key,
+        seen_version=body.version,
     )
-    return _changed(call, session, campaign, "approve", body.model_dump())
+    after = {"people": body.people, "slots": body.slots}
+    return _changed(call, session, campaign, "approve", after)
 
 
 @area("POST", "/campaigns/<campaign_id>/reject", "campaigns.approve")
@@ -464,12 +477,16 @@ def _open_run(session: Session, campaign: Campaign) -> int:
     return int(run.id)
 
 
-def _save(call: Call, session: Session, body: Document) -> CampaignWhole:
+def _save(
+    call: Call, session: Session, body: Document, seen_version: int | None = None
+) -> CampaignWhole:
     document = dict(body.document)
     # an approval is somebody's, not a line of a document: the account file has its own door
     if "approved_for" in document:
         raise Invalid("document.approved_for", "is for account files: approve it by its own call")
-    campaign = definitions.save(session, call.account, document, call.now, by=call.by)
+    campaign = definitions.save(
+        session, call.account, document, call.now, by=call.by, seen_version=seen_version
+    )
     call.audit(session, "campaign.save", f"campaign:{campaign.name}", after=document)
     return _whole(session, campaign)
 
@@ -505,6 +522,7 @@ def _whole(session: Session, campaign: Campaign) -> CampaignWhole:
     handed = reviews.handed_in(session, campaign)
     return CampaignWhole(
         id=campaign.id,
+        version=campaign.version,
         status=campaign.status,
         next_due_at=campaign.next_due_at,
         submitted_by=handed.by if handed else None,

@@ -69,15 +69,19 @@ def approve(
     slots: int,
     now: datetime,
     secret_key: str,
+    *,
+    seen_version: int | None = None,
 ) -> Campaign:
     """Let a campaign go for at most so many people and slots. Where two are needed, who handed it in is the first.
 
-    One that was handed in and has what it needs is scheduled.
+    One that was handed in and has what it needs is scheduled. ``seen_version``: the version that was looked at;
+    None takes whatever there is.
 
     Raises:
-        Refused: the own campaign, where two are needed; or as ``approvals.approve``.
+        Refused: it was changed since; the own campaign, where two are needed; or as ``approvals.approve``.
         Invalid: its time has passed meanwhile.
     """
+    check_seen(campaign, seen_version)
     handed = handed_in(session, campaign)
     if needs_two(session, account, campaign, people):
         if _behind(session, by) & owners(session, campaign):
@@ -87,6 +91,12 @@ def approve(
             campaign = definitions.by_id(session, campaign.id)
     changed = approvals.approve(session, campaign, by, people, slots, now, secret_key)
     return settle(session, account, changed, people, slots, now)
+
+
+def check_seen(campaign: Campaign, seen_version: int | None) -> None:
+    """Raises Refused where a campaign is not the version any more that somebody looked at."""
+    if seen_version is not None and seen_version != campaign.version:
+        raise Refused(f"campaign '{campaign.name}' was changed since: look at it again")
 
 
 def settle(

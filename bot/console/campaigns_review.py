@@ -18,6 +18,7 @@ from bot.console.access import Here, confirm, done, go, page
 from bot.console.campaigns import known
 from bot.console.campaigns_words import reason_words
 from bot.console.channel_words import channel_label
+from bot.console.lists import whole
 from bot.console.look import language
 from bot.db import Session
 from bot.errors import Invalid, Refused
@@ -46,6 +47,9 @@ def campaign_approve(here: Here, campaign_id: int) -> Answer | str:
     """Let it go for the people and slots of the forecast; a send to everybody wants the number typed."""
     with db.writing(here.rt.engine) as session:
         campaign = known(session, here, campaign_id)
+        # what the page of review showed, all the way to the button
+        seen = whole(request.values.get("version", ""))
+        reviews.check_seen(campaign, seen)
         found = reviews.forecast(session, here.account, campaign, here.now)
         everybody = reviews.to_everybody(session, campaign)
         typed = str(found.reached) if everybody else None
@@ -63,6 +67,7 @@ def campaign_approve(here: Here, campaign_id: int) -> Answer | str:
             slots,
             here.now,
             here.rt.secret_key,
+            seen_version=seen,
         )
         here.audit(
             session,
@@ -235,5 +240,6 @@ def _ask(
         button=_("批准"),
         back=url_for("console.campaign_review", campaign_id=campaign.id),
         typed=typed,
+        hidden={"version": campaign.version},
         problem=problem,
     )

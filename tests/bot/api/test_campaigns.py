@@ -52,10 +52,15 @@ def test_a_campaign_is_written_handed_in_approved_and_followed(
     assert api.told("GET", "/campaigns")["items"][0]["name"] == "奈雪券"
     changed = api.told("PUT", path, {"document": document(now, content={"text": "新的"})})
     assert changed["document"]["content"] == {"text": "新的"}
+    stale = {"document": document(now), "version": made["version"]}
+    assert api.refused("PUT", path, stale) == (409, "conflict"), "written over another's change"
     found = api.told("GET", f"{path}/forecast")
     assert (found["reached"], found["slots"], found["needs_two"]) == (10, 10, False)
     assert api.told("POST", f"{path}/submit")["submitted_by"] is not None
-    approved = api.told("POST", f"{path}/approve", {"people": 10, "slots": 10})
+    bounds = {"people": 10, "slots": 10, "version": made["version"]}
+    assert api.refused("POST", f"{path}/approve", bounds) == (409, "conflict"), "nobody saw that"
+    bounds["version"] = changed["version"]
+    approved = api.told("POST", f"{path}/approve", bounds)
     assert (approved["status"], approved["submitted_by"]) == ("scheduled", None)
     later = now + timedelta(hours=1)
     for run_id in planning.start_due(rt.engine, later):

@@ -16,6 +16,7 @@ from bot.campaigns import approvals, definitions, external_sends, planning, revi
 from bot.clock import local
 from bot.runtime import Runtime
 from bot.tables.campaigns import campaign_runs
+from bot.tables.campaigns import campaigns as campaigns_table
 from bot.tables.followers import followers
 from bot.tables.operators import audit
 from tests import factories
@@ -194,6 +195,30 @@ def test_who_wrote_it_does_not_approve_it(
     assert "要另一个人来批准" in pages.text(lead.get(f"{HERE}/{campaign}/review"))
     refused = pages.post(lead, f"{HERE}/{campaign}/approve", {"typed": "20"})
     assert refused.status_code == 409
+
+
+def test_what_was_changed_since_it_was_looked_at_is_not_approved(
+    as_role: Callable[..., FlaskClient],
+    browser: FlaskClient,
+    engine: sa.Engine,
+    campaign: int,
+) -> None:
+    pages.post(browser, f"{HERE}/{campaign}/submit")
+    lead = as_role("lead")
+    review = lead.get(f"{HERE}/{campaign}/review").get_data(as_text=True)
+    (link,) = set(re.findall(rf"{HERE}/{campaign}/approve\?version=\d+", review))
+    asked = lead.get(link).get_data(as_text=True)
+    with db.writing(engine) as session:
+        session.execute(
+            sa.update(campaigns_table).values(
+                content={"text": "换掉的"}, version=campaigns_table.c.version + 1
+            )
+        )
+    form = {**pages.form(asked), "typed": "20"}
+    assert pages.post(lead, f"{HERE}/{campaign}/approve", form).status_code == 409
+    assert lead.get(link).status_code == 409
+    with db.reading(engine) as session:
+        assert not definitions.by_id(session, campaign).approved_by
 
 
 def test_sending_back_needs_a_reason_that_its_author_reads(
