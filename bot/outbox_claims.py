@@ -208,7 +208,7 @@ def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -
     3. The first by id goes first; one that waits for its repeat keeps the others waiting. One that was never
        called, because its material is not there yet, is passed until it is due.
     4. Slots of a past month are not spent in this one: expired, or unknown if it was called before.
-    5. Not in a month's last 30 minutes, nor beyond 60 calls a minute and 100 a day.
+    5. Not in a month's last 30 minutes, nor beyond 60 calls a minute and 100 a day; ``begin`` counts them.
     """
     calls = mass_turns.calls_from(kept.lock(session, mass_turns.key(account_id)))
     mine = sa.and_(
@@ -244,12 +244,6 @@ def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -
         taken = db.claim(session, outbox, this, _claim_values(now), order_by=[outbox.c.id], limit=1)
         if not taken:
             return None  # cancelled this very moment
-        kept.write(
-            session,
-            mass_turns.key(account_id),
-            mass_turns.calls_to([*calls, now], now),
-            now + mass_turns.KEEP_CALLS,
-        )
         return taken[0]
     return None
 
@@ -265,9 +259,13 @@ def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
     """The claimed row as it is when its call begins, with a new lease; None when the claim was lost meanwhile.
 
     None too when the account was stopped since: then the row waits again. ``first_try_at`` is written here: a
-    row without it was claimed, but never called.
+    row without it was claimed, but never called. A call of a channel that takes turns is counted for its account.
     """
     with db.writing(engine) as session:
+        takes_turns = row.channel in _names("SERIAL") and row.purpose != PREVIEW
+        # held before the row, as in ``claim_turn``
+        key = mass_turns.key(row.account_id)
+        calls = mass_turns.calls_from(kept.lock(session, key)) if takes_turns else []
         begun = session.execute(
             sa.update(outbox)
             .where(claimed(row), outbox.c.lease_until > now, _not_stopped())
@@ -276,6 +274,9 @@ def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
         ).one_or_none()
         if begun is None:
             give_back_stopped(session, [row])
+        elif takes_turns:
+            told = mass_turns.calls_to([*calls, now], now)
+            kept.write(session, key, told, now + mass_turns.KEEP_CALLS)
         return begun
 
 

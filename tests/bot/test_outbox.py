@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import accounts, db, outbox, outbox_claims
+from bot import accounts, db, kept, mass_turns, outbox, outbox_claims
 from bot import followers as follower_state
 from bot.accounts import Account
 from bot.clock import Clock
@@ -671,6 +671,19 @@ def test_a_batch_without_its_material_lets_later_ones_pass_and_goes_when_it_is_t
     desk.owe_batch("m4")
     desk.drain(gateway)
     assert gateway.ids() == ["m2", "m3", "m1", "m4"]
+
+
+def test_a_batch_without_its_material_takes_none_of_the_days_calls(desk: Desk) -> None:
+    owe_picture(desk, "m1")
+    for _ in range(5):
+        desk.drain(Gateway())
+        desk.later(hours=1)
+    asked = desk.clock()
+    desk.owe_batch("m2")
+    desk.drain(Gateway())
+    with db.reading(desk.engine) as session:
+        key = mass_turns.key(desk.account.id)
+        assert mass_turns.calls_from(kept.read(session, key, desk.clock())) == [asked]
 
 
 def test_a_batch_of_unknown_outcome_whose_material_went_is_not_passed(desk: Desk) -> None:
