@@ -243,7 +243,9 @@ def campaign_create(call: Call, session: Session, body: Document) -> CampaignWho
 
 
 @area("PUT", "/campaigns/<campaign_id>", "campaigns.write")
-def campaign_update(call: Call, session: Session, campaign_id: Id, body: CampaignChange) -> CampaignWhole:
+def campaign_update(
+    call: Call, session: Session, campaign_id: Id, body: CampaignChange
+) -> CampaignWhole:
     """Make it equal to its document; what was approved must be approved again."""
     campaign = found_campaign(call, session, campaign_id)
     if body.document.get("name") not in (None, campaign.name):

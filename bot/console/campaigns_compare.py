@@ -107,7 +107,9 @@ def _goal(side: Side) -> str:
     share = f"{side.goal_share * 100:.1f}%"
     if side.goal_share < 1:
         return _("目标 %(target)s：%(share)s，没有达到", target=f"{side.target:,}", share=share)
-    when = dated(side.reached_at) if side.reached_at else ""
+    if side.reached_at is None:  # of a send that was not made nobody knows when
+        return _("目标 %(target)s：%(share)s，达到", target=f"{side.target:,}", share=share)
+    when = dated(side.reached_at)
     return _(
         "目标 %(target)s：%(share)s，%(when)s 达到",
         target=f"{side.target:,}",

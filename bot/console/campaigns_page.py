@@ -10,7 +10,8 @@ from flask_babel import lazy_gettext as _l
 
 from bot import db
 from bot.campaigns import funnel, live, outcome, recipients, reviews, rounds, trials
-from bot.campaigns.experiment import difference
+from bot.campaigns.document import MIN_SAMPLE
+from bot.campaigns.experiment import verdict
 from bot.campaigns.live import Picture, RunPicture
 from bot.campaigns.recipients import Recipient
 from bot.clock import month_of
@@ -141,24 +142,22 @@ def _waves(session: Session, here: Here, picture: Picture) -> dict[str, Any]:
 
 
 def _experiment(session: Session, here: Here, picture: Picture) -> dict[str, Any]:
-    first = picture.first
-    if first is None or not picture.campaign.experiment:
-        return {"arms": [], "pairs": [], "verdict": "", "may_choose": False}
+    first, experiment = picture.first, picture.campaign.experiment or {}
+    least = int(experiment.get("min_sample", MIN_SAMPLE))
+    if first is None or not experiment:
+        return {"arms": [], "pairs": [], "least": least, "verdict": "", "may_choose": False}
     run = rounds.chain(session, first.id)[0]
     arms = trials.arms(session, run, picture.campaign)
-    pairs = [
-        (a.name, b.name, difference(a.hits, a.delivered, b.hits, b.delivered))
-        for place, a in enumerate(arms)
-        for b in arms[place + 1 :]
-    ]
     return {
         "arms": arms,
-        "pairs": pairs,
+        # the same figures that decide: of several pairs each p is corrected for their number
+        "pairs": verdict(arms, least).differences,
+        "least": least,
         "verdict": told_words.decided(first, picture.campaign),
         "may_choose": here.may("campaigns.write")
         and first.status in ("running", "paused")
         and first.winner is None
-        and not picture.campaign.experiment.get("bandit"),
+        and not experiment.get("bandit"),
     }
 
 

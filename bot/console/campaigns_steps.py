@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as Answer
 from bot import accounts, db
 from bot.campaigns import funnel, live, rounds, steering, trials
 from bot.campaigns.definitions import Campaign
-from bot.campaigns.live import Picture
+from bot.campaigns.live import Picture, RunPicture
 from bot.clock import month_of
 from bot.console.access import Here, confirm, done, missing, page
 from bot.console.campaigns import known
@@ -95,15 +95,17 @@ def campaign_follow_up(here: Here, campaign_id: int) -> Answer | str | tuple[str
     return (body, 422) if errors else body
 
 
-@page("/campaigns/<int:campaign_id>/winner", "campaigns.write", methods=("POST",))
-def campaign_winner(here: Here, campaign_id: int) -> Answer:
-    """An operator says which variant the rest gets."""
-    variant = request.form.get("variant", "")
+@page("/campaigns/<int:campaign_id>/winner", "campaigns.write", methods=("GET", "POST"))
+def campaign_winner(here: Here, campaign_id: int) -> Answer | str:
+    """An operator says which variant the rest gets: asks first."""
+    variant = request.values.get("variant", "")
     with db.writing(here.rt.engine) as session:
         campaign = known(session, here, campaign_id)
         first = live.picture(session, campaign, here.now).first
         if first is None:
             missing()
+        if request.method == "GET":
+            return _ask_winner(campaign, first, variant)
         trials.choose_winner(session, first.id, variant, here.now)
         here.audit(
             session,
@@ -180,6 +182,22 @@ def _do(session: Session, here: Here, step: str, campaign: Campaign, picture: Pi
         "cancel": steering.cancel,
     }
     work[step](session, current.id, here.now)
+
+
+def _ask_winner(campaign: Campaign, first: RunPicture, variant: str) -> str:
+    if variant not in [arm["name"] for arm in (campaign.experiment or {}).get("variants", ())]:
+        missing()
+    tested = campaign.experiment_channels()
+    rest = sum(line.waiting for line in first.channels if line.name in tested)
+    rest -= sum(line.waiting for line in first.variants)
+    return confirm(
+        _("选定版本 %(name)s", name=variant),
+        [_("其余还没有发的 %(count)s 人都会收到它，选定后不能再改。", count=f"{rest:,}")],
+        action=url_for("console.campaign_winner", campaign_id=campaign.id),
+        button=_("选定"),
+        back=url_for("console.campaign", campaign_id=campaign.id, tab="experiment"),
+        hidden={"variant": variant},
+    )
 
 
 def _coming(session: Session, here: Here, campaign: Campaign) -> Any:

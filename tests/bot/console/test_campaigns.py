@@ -9,16 +9,24 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from bot import accounts, db
+from bot import accounts, db, tracking
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import approvals, definitions, external_sends, planning, reviews
+from bot.campaigns import (
+    approvals,
+    definitions,
+    experiment,
+    external_sends,
+    planning,
+    reviews,
+)
 from bot.clock import local
 from bot.runtime import Runtime
 from bot.tables.campaigns import campaign_runs
 from bot.tables.campaigns import campaigns as campaigns_table
 from bot.tables.followers import followers
 from bot.tables.operators import audit
+from bot.tables.tracking import clicks
 from tests import factories
 from tests.bot.campaigns import makers
 from tests.bot.console import pages
@@ -353,3 +361,46 @@ def test_another_accounts_campaign_is_not_there(
     for path in ("", "/live", "/review", "/pause", "/follow-up"):
         assert browser.get(f"{HERE}/{foreign}{path}").status_code == 404, path
     assert browser.get(f"{HERE}/compare?right={foreign}").status_code == 404
+
+
+def test_three_variants_are_told_apart_by_what_decides_and_chosen_after_asking(
+    browser: FlaskClient, engine: sa.Engine, account: Account, now: datetime
+) -> None:
+    hits = {"A": 3, "B": 12, "C": 3}
+    variants = [{"name": name, "content": {"text": f"内容{name}"}} for name in hits]
+    with db.writing(engine) as session:
+        made = makers.make_campaign(
+            session, account.id, now=now, channels=["customer_service"],
+            experiment={"of": "content", "variants": variants, "min_sample": 10},
+        )  # fmt: skip
+        run = makers.make_run(session, account.id, made, now=now)
+        link = tracking.link_id(session, account.id, made, "go", "https://weibo.com/u/1", now)
+        who = factories.make_followers(session, account.id, 63, now=now)
+        values: dict[str, Any] = {"channel": "customer_service"}
+        for place, one in enumerate(who[:60]):
+            name = "ABC"[place % 3]
+            makers.make_delivery(
+                session, account.id, run, one, status="sent", at=now, variant=name, **values
+            )
+            if place // 3 < hits[name]:
+                clicked = {"follower_id": one, "at": now, "clean": True}
+                session.execute(
+                    sa.insert(clicks).values(account_id=account.id, link_id=link, **clicked)
+                )
+        for one in who[60:]:
+            makers.make_delivery(session, account.id, run, one, **values)
+    page = f"{HERE}/{made}"
+    shown = pages.text(browser.get(f"{page}?tab=experiment"))
+    # of three pairs a p alone says too much
+    told = experiment.verdict([experiment.Arm(one, 20, hits[one]) for one in hits], 10).differences
+    plain = f"{told[0].difference.p:.3f}"
+    assert told[0].adjusted_p > told[0].difference.p
+    assert f"{told[0].adjusted_p:.3f}" in shown and plain not in shown
+    assert "p 已按次数校正" in shown
+    asked = browser.get(f"{page}/winner?variant=B")
+    assert "其余还没有发的 3 人都会收到它" in pages.text(asked)
+    assert browser.get(f"{page}/winner?variant=D").status_code == 404
+    form = pages.form(asked.get_data(as_text=True))
+    assert pages.post(browser, f"{page}/winner", form).status_code == 303
+    with db.reading(engine) as session:
+        assert session.execute(sa.select(campaign_runs.c.winner)).scalar_one() == "B"
