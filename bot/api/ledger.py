@@ -8,7 +8,6 @@ from bot import db
 from bot.api import cursors
 from bot.api.cursors import Listing
 from bot.api.frame import Area, Asked, Call, Id, Page, Told, When
-from bot.audiences import segments
 from bot.campaigns import external_sends, ledger, slot_people, slot_story
 from bot.campaigns.slot_people import Person, Wanted
 from bot.clock import month_of, parse_moment
@@ -186,13 +185,9 @@ def external_list(call: Call, session: Session, query: PageOfMonth) -> Listing[E
 @area("POST", "/ledger/external-sends", "ledger.write", status=201)
 def external_state(call: Call, session: Session, body: ExternalAsked) -> Listing[ExternalTold]:
     """Say to whom a mass message went that was not sent from here. Its slots are charged within a minute."""
-    if body.went_to in ("tag", "segment") and not body.name:
+    named = body.went_to in ("tag", "segment")
+    if named and not body.name:
         raise Invalid("name", "choose which one")
-    where: Any = None
-    if body.went_to == "tag":
-        where = {"tag": {"has": body.name}}
-    elif body.went_to == "segment":
-        where = {"in_segment": {"name": body.name}}
     try:
         at = parse_moment(body.at) if body.at else None
     except ValueError:
@@ -205,7 +200,11 @@ def external_state(call: Call, session: Session, body: ExternalAsked) -> Listing
         by=call.by,
         msg_id=body.msg_id,
         at=at,
-        members=segments.clause(session, call.account.id, where, call.now) if where else None,
+        members=external_sends.members(
+            session, call.account.id, body.went_to, body.name or "", call.now
+        )
+        if named
+        else None,
         open_ids=body.open_ids,
         said=body.name,
     )

@@ -14,10 +14,11 @@ from pyroaring import BitMap
 from sqlalchemy.engine import Engine
 
 from bot import db
+from bot.audiences import catalogue, segments
 from bot.campaigns import ledger
 from bot.clock import month_of
 from bot.db import Session
-from bot.errors import Refused
+from bot.errors import Invalid, Refused
 from bot.one_by_one import one_by_one
 from bot.sql import among
 from bot.tables.accounts import accounts
@@ -156,6 +157,20 @@ def state_external(
             sent=sent,
             said=said,
         )
+
+
+def members(
+    session: Session, account_id: int, kind: str, name: str, now: datetime, place: str = "name"
+) -> sa.ColumnElement[bool]:
+    """Who is in a ``tag`` or ``segment``, for ``state_external``.
+
+    Raises:
+        Invalid: there is none of this name; charging nobody in silence would unblock mass.
+    """
+    where = {"tag": {"has": name}} if kind == "tag" else {"in_segment": {"name": name}}
+    for _place, problem in catalogue.unknown_names(session, account_id, where):
+        raise Invalid(place, problem)
+    return segments.clause(session, account_id, where, now)
 
 
 def catch_up(engine: Engine, account_id: int, now: datetime) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from bot import accounts, operators
-from bot.audiences import segments
 from bot.campaigns import external_sends, ledger
 from bot.clock import month_of, parse_moment
 from bot.commands.account import listed_open_ids
@@ -125,7 +124,7 @@ def external(
     open_ids = listed_open_ids(file) if file is not None else None
     with tool.writing() as session:
         found = accounts.get(session, account)
-        where = {"tag": {"has": tag}} if tag else {"in_segment": {"name": segment}}
+        kind, chosen = ("tag", tag) if tag else ("segment", segment)
         external_sends.state_external(
             session,
             found.id,
@@ -134,9 +133,11 @@ def external(
             by="cli",
             msg_id=msg_id,
             at=_moment(at),
-            members=segments.clause(session, found.id, where, now) if tag or segment else None,
+            members=external_sends.members(session, found.id, kind, chosen, now, f"--{kind}")
+            if chosen
+            else None,
             open_ids=open_ids,
-            said=tag or segment,
+            said=chosen,
         )
         operators.audit(
             session,

@@ -11,7 +11,6 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as Answer
 
 from bot import db
-from bot.audiences import segments
 from bot.campaigns import external_sends, ledger, slot_people, slot_story
 from bot.clock import month_of, parse_moment
 from bot.console import known_names
@@ -19,7 +18,6 @@ from bot.console.access import Here, confirm, done, go, missing, page
 from bot.console.ledger import AUDIENCES, asked_month
 from bot.console.lists import csv_file
 from bot.console.telling import told
-from bot.db import Session
 from bot.errors import Invalid, Refused
 
 LARGEST = 5 * 2**20  # bytes of a list of OpenIDs: 100,000 lines
@@ -130,13 +128,11 @@ def _form(here: Here, send: Any, guess: str | None = None) -> Answer | str | tup
 def _state(here: Here, send: Any) -> None:
     went_to = request.form.get("went_to", "")
     open_ids = _listed() if went_to == "listed" else None
-    where: Mapping[str, Any] | None = None
     said = None
     if went_to in ("tag", "segment"):
         said = request.form.get(went_to, "").strip()
         if not said:
             raise Invalid(went_to, "choose which one")
-        where = {"tag": {"has": said}} if went_to == "tag" else {"in_segment": {"name": said}}
     at = _moment()
     with db.writing(here.rt.engine) as session:
         external_sends.state_external(
@@ -147,7 +143,11 @@ def _state(here: Here, send: Any) -> None:
             by=here.operator.name,
             msg_id=send.msg_id if send is not None else None,
             at=at,
-            members=_clause(session, here, where),
+            members=external_sends.members(
+                session, here.account.id, went_to, said, here.now, went_to
+            )
+            if said
+            else None,
             open_ids=open_ids,
             said=said,
         )
@@ -162,12 +162,6 @@ def _state(here: Here, send: Any) -> None:
                 "at": request.form.get("at") or None,
             },
         )
-
-
-def _clause(session: Session, here: Here, where: Mapping[str, Any] | None) -> Any:
-    if where is None:
-        return None
-    return segments.clause(session, here.account.id, where, here.now)
 
 
 def _moment() -> datetime | None:

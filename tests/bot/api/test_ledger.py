@@ -48,6 +48,10 @@ def test_slots_and_sends_made_elsewhere(
     assert listed["items"][0]["took"] == ["everybody"]
     assert api.told("GET", "/ledger/recount")["differences"] == []
     assert api.told("POST", "/ledger/recount", {}) == {"month": told["month"], "people": 0}
+    # a name nobody knows would charge nobody, and let mass go on
+    for kind in ("tag", "segment"):
+        wrong_name = {"went_to": kind, "name": "打错的"}
+        assert api.refused("POST", "/ledger/external-sends", wrong_name) == (422, "invalid")
     for wrong in ({"went_to": "tag"}, {"went_to": "listed"}, {"went_to": "all", "at": "x"}):
         assert api.refused("POST", "/ledger/external-sends", wrong)[0] in (409, 422)
 
