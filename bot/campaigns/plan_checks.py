@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from bot import checks, outbox, registry, rehearsal, rulebook
 from bot import content as contents
 from bot.accounts import Account
+from bot.campaigns.document import experiment_channels
 from bot.checks import Finding
 from bot.db import Session
 from bot.errors import Refused
@@ -29,12 +30,16 @@ _INVITED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One content of a plan: its dotted place, whom it is for, and the channel where it is for one alone."""
+    """One content of a plan: its dotted place, whom it is for, and the channel where it is for one alone.
+
+    ``channels``: all that say it, as far as they are chosen.
+    """
 
     place: str
     label: str
     channel: str | None
     content: Json
+    channels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +55,40 @@ class Answer:
 
 def said(document: Json) -> Iterator[Said]:
     """Every content of a document, finished or not."""
-    main, variants = document.get("content"), _variants(document)
-    if isinstance(main, Mapping) and main and not variants:
-        yield Said("content", "", None, main)
-    for number, variant in enumerate(variants):
-        found = variant.get("content")
+    main, variants, own = _content(document), _variants(document), document.get("contents") or {}
+    steps = [step for step in document.get("follow_ups") or () if isinstance(step, Mapping)]
+    channels = list(document.get("channels") or ())
+    tested = experiment_channels(channels, own, document.get("experiment")) if variants else ()
+    # variants speak on the channels that are tested alone; a follow-up without words of its own says the main ones
+    silent = [
+        name for step in steps if not step.get("content") for name in step.get("channels") or ()
+    ]
+    plain = [name for name in channels if name not in tested] + silent
+    plain = [name for name in dict.fromkeys(plain) if name not in own]
+    if main and (plain or not variants) and all(one["content"] != main for _at, one in variants):
+        yield Said("content", "", None, main, plain)
+    for number, variant in variants:
+        name, said_by = str(variant.get("name") or ""), list(tested)
+        if variant["content"] == main:
+            said_by += plain
+        place = f"experiment.variants.{number}.content"
+        yield Said(place, name, None, variant["content"], said_by)
+    for channel, found in own.items():
         if isinstance(found, Mapping) and found:
-            name = str(variant.get("name") or "")
-            yield Said(f"experiment.variants.{number}.content", name, None, found)
-    for channel, found in (document.get("contents") or {}).items():
+            yield Said(f"contents.{channel}", "", channel, found, [channel])
+    for number, step in enumerate(steps):
+        found = step.get("content")
         if isinstance(found, Mapping) and found:
-            yield Said(f"contents.{channel}", "", channel, found)
-    for number, step in enumerate(document.get("follow_ups") or ()):
-        found = step.get("content") if isinstance(step, Mapping) else None
-        if isinstance(found, Mapping) and found:
-            yield Said(f"follow_ups.{number}.content", "", None, found)
+            yield Said(f"follow_ups.{number}.content", "", None, found, step.get("channels") or ())
 
 
 def findings(document: Json) -> list[Finding]:
     """What the content checks say of all contents; each channel is asked for what goes out by it."""
     message_class = str(document.get("message_class") or "marketing")
-    own = set(document.get("contents") or {})
-    default = [name for name in document.get("channels") or () if name not in own]
     found: list[Finding] = []
     for one in said(document):
-        for channel in [one.channel] if one.channel else (default or [None]):
+        asked: Sequence[str | None] = one.channels or [None]
+        for channel in asked:
             for finding in checks.run(one.content, one.place, message_class, channel):
                 if finding not in found:
                     found.append(finding)
@@ -146,11 +160,19 @@ def _asks_exactly(rule: Any, word: str) -> bool:
     )
 
 
-def _variants(document: Json) -> list[Json]:
+def _content(document: Json) -> Json:
+    found = document.get("content")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _variants(document: Json) -> list[tuple[int, Json]]:
+    """(number, variant) of those that say something."""
     experiment = document.get("experiment")
     listed = experiment.get("variants") if isinstance(experiment, Mapping) else None
-    found = [one for one in listed or () if isinstance(one, Mapping)]
-    return [one for one in found if one.get("content")]
+    found = [one for one in enumerate(listed or ()) if isinstance(one[1], Mapping)]
+    return [
+        one for one in found if isinstance(one[1].get("content"), Mapping) and one[1]["content"]
+    ]
 
 
 def testers(session: Session, account_id: int) -> list[Any]:

@@ -1,6 +1,6 @@
 """Review 审核 of a campaign: what it would reach and cost, what its words say, who loses what; approve or send back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,8 +8,15 @@ from flask import render_template, request, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response as Answer
 
-from bot import checks, db
-from bot.campaigns import comparison, content_review, definitions, ledger, reviews
+from bot import db
+from bot.campaigns import (
+    comparison,
+    content_review,
+    definitions,
+    ledger,
+    plan_checks,
+    reviews,
+)
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.planning import Forecast
 from bot.checks import Finding
@@ -125,20 +132,15 @@ def campaign_withdraw(here: Here, campaign_id: int) -> Answer:
     return done(_("已撤回，到点不会发送。"), "campaign", campaign_id=campaign_id)
 
 
-def findings(campaign: Campaign) -> list[tuple[Finding, str]]:
-    """What the content checks say of everything a campaign says, with the channel it is said on."""
-    told: list[tuple[Finding, str]] = []
-    for place, said, channel in _said(campaign):
-        listed = checks.run(said, place, campaign.message_class, channel)
-        told += [(finding, channel) for finding in listed]
-    seen: set[tuple[str, str, str]] = set()
-    unique = []
-    for finding, channel in told:
-        key = (finding.place, finding.check, finding.found)
-        if key not in seen:
-            seen.add(key)
-            unique.append((finding, channel))
-    return unique
+def findings(campaign: Campaign) -> list[tuple[Finding, Sequence[str]]]:
+    """What the content checks say of everything a campaign says, with the channels it is said on."""
+    listed = list(plan_checks.said(definitions.document_of(campaign)))
+
+    def said_by(finding: Finding) -> Sequence[str]:
+        here = f"{finding.place}."
+        return next((one.channels for one in listed if here.startswith(f"{one.place}.")), ())
+
+    return [(finding, said_by(finding)) for finding in content_review.findings(campaign)]
 
 
 def _page(session: Session, here: Here, campaign: Campaign) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from bot.accounts import Account
 from bot.audiences import segments
-from bot.campaigns import pasts, plans, playbooks
+from bot.campaigns import pasts, plan_checks, plans, playbooks
 from bot.db import Session
 from bot.errors import Invalid, Refused
 from tests import factories
@@ -150,3 +150,31 @@ def test_past_activities_are_typed_in_and_taken_back(account: Account, session: 
             pasts.add(session, account.id, **wrong, **given)
     assert pasts.remove(session, account.id, past_id) == "直播暗号"
     assert pasts.remove(session, account.id, past_id) is None
+
+
+BAD, GOOD, WORSE = {"text": "全国第一"}, {"text": "请你喝奶茶"}, {"text": "转发到朋友圈才能领"}
+VARIANTS = [{"name": "A", "content": GOOD}, {"name": "B", "content": {"text": "来喝奶茶"}}]
+
+
+@pytest.mark.parametrize(
+    ("change", "places"),
+    [
+        ({"content": BAD}, {"content"}),
+        # tested on one channel: the other says the main words
+        ({"content": BAD, "channels": ["customer_service", "mass"],
+          "experiment": {"of": "content", "variants": VARIANTS, "channels": ["mass"]}}, {"content"}),
+        # tested on all of them: nobody says the main words …
+        ({"content": BAD, "experiment": {"of": "content", "variants": VARIANTS}}, set()),
+        # … but a follow-up without its own
+        ({"content": BAD, "experiment": {"of": "content", "variants": VARIANTS},
+          "follow_ups": [{"after": "48h", "channels": ["customer_service"]}]}, {"content"}),
+        ({"content": BAD, "experiment": {"of": "content", "variants": [
+            {"name": "A", "content": BAD}, VARIANTS[1]]}}, {"experiment.variants.0.content"}),
+        ({"follow_ups": [{"after": "48h", "channels": ["customer_service"], "content": WORSE}]},
+         {"follow_ups.0.content"}),
+        ({"contents": {"mass": WORSE}}, {"contents.mass"}),
+    ],
+)  # fmt: skip
+def test_every_word_that_goes_out_is_checked(change: dict[str, Any], places: set[str]) -> None:
+    found = plan_checks.findings({**WHOLE, **change})
+    assert {one.place.removesuffix(".text") for one in found if one.severity == "error"} == places
