@@ -44,23 +44,25 @@ def campaign_allow(call: Call, session: Session, campaign_id: Id, body: Why) -> 
     return _checks(call, session, campaign)
 
 
-def _checks(call: Call, session: Session, campaign: Campaign) -> Checks:
+def finding(call: Call, one: checks.Finding) -> ContentFinding:
+    """One finding in the language of the call. Also of a plan."""
     english = call.language == "en"
+    return ContentFinding(
+        check=one.check,
+        severity="error" if one.severity == checks.ERROR else "warning",
+        place=one.place,
+        found=one.found,
+        why=(one.why_en or one.why) if english else one.why,
+        suggestion=(one.suggestion_en or one.suggestion) if english else one.suggestion,
+    )
+
+
+def _checks(call: Call, session: Session, campaign: Campaign) -> Checks:
     listed = content_review.findings(campaign)
     allowed = content_review.let_go(session, campaign)
     stopped = any(one.severity == checks.ERROR for one in listed)
     return Checks(
-        findings=[
-            ContentFinding(
-                check=one.check,
-                severity="error" if one.severity == checks.ERROR else "warning",
-                place=one.place,
-                found=one.found,
-                why=(one.why_en or one.why) if english else one.why,
-                suggestion=(one.suggestion_en or one.suggestion) if english else one.suggestion,
-            )
-            for one in listed
-        ],
+        findings=[finding(call, one) for one in listed],
         stops=stopped and allowed is None,
         allowed_by=allowed.by if allowed else None,
         reason=allowed.reason if allowed else None,

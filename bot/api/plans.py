@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from bot.api.campaign_checks import ContentFinding, finding
 from bot.api.cursors import Listing, slice_of
 from bot.api.frame import Area, Asked, Call, Id, Json, Page, Told, Version, When
 from bot.api.problems import found
@@ -96,15 +97,6 @@ class Submitted(Told):
     name: str
 
 
-class PlanFinding(Told):
-    check: str
-    severity: str
-    place: str
-    found: str
-    why: str
-    suggestion: str
-
-
 class AnswerTold(Told):
     word: str
     rule: str | None
@@ -114,7 +106,7 @@ class AnswerTold(Told):
 
 
 class PlanChecks(Told):
-    findings: list[PlanFinding]
+    findings: list[ContentFinding]
     answers: list[AnswerTold] = Field(
         description="what the words it invites would be answered with"
     )
@@ -173,17 +165,7 @@ def plan_checked(call: Call, session: Session, plan_id: Id) -> PlanChecks:
     """What the content checks find, and how invited words would be answered."""
     plan = _found(call, session, plan_id)
     return PlanChecks(
-        findings=[
-            PlanFinding(
-                check=one.check,
-                severity=one.severity,
-                place=one.place,
-                found=one.found,
-                why=one.why,
-                suggestion=one.suggestion,
-            )
-            for one in plan_checks.findings(plan.document)
-        ],
+        findings=[finding(call, one) for one in plan_checks.findings(plan.document)],
         answers=[
             AnswerTold(
                 word=one.word,

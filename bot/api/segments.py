@@ -28,6 +28,7 @@ class FrozenTold(Told):
 class SegmentTold(Told):
     id: Id
     name: str
+    version: str = Field(description="another one whenever its name or `where` is")
     where: Json = Field(description="as the account file writes it")
     frozen: FrozenTold | None = Field(
         description="the fixed list that selects instead of `where`, until it is unfrozen"
@@ -44,6 +45,12 @@ class SegmentTold(Told):
 class SegmentWanted(Asked):
     name: SegmentName
     where: Json
+
+
+class SegmentChange(SegmentWanted):
+    version: str | None = Field(
+        None, max_length=100, description="the one it was changed from; 409 when it is another now"
+    )
 
 
 class WhereWanted(Asked):
@@ -117,10 +124,12 @@ def segment_create(call: Call, session: Session, body: SegmentWanted) -> Segment
 
 @area("PUT", "/segments/<segment_id>", "segments.write")
 def segment_update(
-    call: Call, session: Session, segment_id: Id, body: SegmentWanted
+    call: Call, session: Session, segment_id: Id, body: SegmentChange
 ) -> SegmentTold:
     """Change one. A new name is used wherever the old one was named."""
     line = _found(call, session, segment_id)
+    if body.version not in (None, line.version):
+        raise Refused(f"somebody else changed '{line.name}' while you were editing it")
     if line.name != body.name:
         segments.rename(session, call.account.id, line.name, body.name)
         mentions.replace(session, call.account.id, "segment", line.name, body.name)
@@ -251,6 +260,7 @@ def _told(look: Look, line: Line, used: Uses | None) -> SegmentTold:
     return SegmentTold(
         id=line.id,
         name=line.name,
+        version=line.version,
         where=dict(line.definition),
         sentence=line.sentence,
         people=catalogue.size(look, line.where),

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from bot import db, figures
 from bot.audiences import segments
 from bot.audiences.index import Look
+from bot.audiences.leaves import key_of
 from bot.audiences.segments import Frozen, Where
 from bot.clock import day_of
 from bot.db import Session
@@ -48,6 +49,11 @@ class Line:
     def where(self) -> Where:
         """The tree that selects its people; a frozen one has its list."""
         return segments.selecting(self.name, self.definition, self.frozen)
+
+    @property
+    def version(self) -> str:
+        """Another one whenever its name or its tree is."""
+        return key_of({self.name: self.definition})
 
     @property
     def sentence(self) -> str:

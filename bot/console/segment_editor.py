@@ -11,7 +11,6 @@ from bot import db, mentions
 from bot.audiences import catalogue, index, segments
 from bot.audiences.catalogue import Line
 from bot.audiences.index import Look
-from bot.audiences.leaves import key_of
 from bot.console import known_names, segment_forms
 from bot.console.access import Here, by_htmx, done, page
 from bot.console.form_reading import Form
@@ -71,7 +70,7 @@ def segment_edit(here: Here, segment_id: int) -> Any:
     if request.method == "POST":
         return _posted(here, line)
     where = dict(line.definition)
-    editing = Editing(line.name, where, _seen(line), segment_forms.is_bare(where), line)
+    editing = Editing(line.name, where, line.version, segment_forms.is_bare(where), line)
     return _page(here, editing)
 
 
@@ -138,8 +137,8 @@ def _posted(here: Here, line: Line | None) -> Any:
             problems = _stored_problems(session, here, editing)
     if problems:
         return _page(here, _with(editing, problems=problems), 422)
-    if line is not None and editing.seen != _seen(line):
-        return _page(here, _with(editing, seen=_seen(line), theirs=line), 409)
+    if line is not None and editing.seen != line.version:
+        return _page(here, _with(editing, seen=line.version, theirs=line), 409)
     try:
         segment_id = _save(here, editing)
     except Invalid as problem:
@@ -179,10 +178,6 @@ def _save(here: Here, editing: Editing) -> int:
             after={"name": editing.name, "where": after.definition if after else editing.where},
         )
     return segment_id
-
-
-def _seen(line: Line) -> str:
-    return key_of({line.name: line.definition})
 
 
 def _with(editing: Editing, **changes: Any) -> Editing:

@@ -81,3 +81,13 @@ def test_a_plan_is_handed_in_with_its_five_factors(
     saved = api.told("PUT", f"/plans/{made['id']}", whole)
     handed = {"version": saved["version"]}
     assert api.told("POST", f"/plans/{made['id']}/submit", handed)["name"] == WHOLE["name"]
+
+
+def test_the_checks_of_a_plan_speak_the_caller_s_language(api: Program) -> None:
+    document = {"name": "券", "channels": ["mass"], "content": {"text": "全国第一"}}
+    made = api.told("POST", "/plans", {"document": document}, status=201)
+    english = api.told("GET", f"/plans/{made['id']}/checks")["findings"][0]
+    api.language = "zh"
+    chinese = api.told("GET", f"/plans/{made['id']}/checks")["findings"][0]
+    assert english["found"] == chinese["found"] == "全国第一"
+    assert english["why"].isascii() and not chinese["why"].isascii()

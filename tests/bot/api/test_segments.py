@@ -37,3 +37,13 @@ def test_freezing_takes_the_right_to_write(program: Make, api: Program):
     reader = program("segments.read")
     assert reader.refused("POST", f"/segments/{made['id']}/freeze")[0] == 403
     assert api.refused("POST", "/segments/99/freeze") == (404, "not-found")
+
+
+def test_nobody_writes_over_what_somebody_else_saved(api: Program) -> None:
+    made = api.told("POST", "/segments", {"name": "大家", "where": {"all": []}}, 201)
+    path = f"/segments/{made['id']}"
+    narrow = {"name": "大家", "where": {"did": {"event": "message"}}, "version": made["version"]}
+    changed = api.told("PUT", path, narrow)
+    assert changed["version"] != made["version"]
+    assert api.refused("PUT", path, {**narrow, "where": {"all": []}}) == (409, "conflict")
+    assert api.told("GET", path)["where"] == changed["where"]
