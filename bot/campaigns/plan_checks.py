@@ -83,7 +83,8 @@ def said(document: Json) -> Iterator[Said]:
 
 
 def findings(document: Json) -> list[Finding]:
-    """What the content checks say of all contents; each channel is asked for what goes out by it."""
+    """What the content checks say of all contents and of where its links lead; each channel is asked for what goes
+    out by it."""
     message_class = str(document.get("message_class") or "marketing")
     found: list[Finding] = []
     for one in said(document):
@@ -92,6 +93,9 @@ def findings(document: Json) -> list[Finding]:
             for finding in checks.run(one.content, one.place, message_class, channel):
                 if finding not in found:
                     found.append(finding)
+    # a text names a link, and the reader is sent on to where it leads
+    for name, target in (document.get("links") or {}).items():
+        found += checks.run({"url": target}, f"links.{name}", message_class)
     return sorted(found, key=lambda one: (one.severity != checks.ERROR, one.place, one.start))
 
 

@@ -381,7 +381,10 @@ def _findings(here: Here, given: Json) -> Json:
         "found": found,
         "problem": problem,
         "lang": language(),
-        "said_labels": {one.place: said_label(one, given) for one in plan_checks.said(given)},
+        "said_labels": {
+            **{one.place: said_label(one, given) for one in plan_checks.said(given)},
+            **{f"links.{name}": _("链接 %(name)s", name=name) for name in given.get("links") or {}},
+        },
     }
 
 

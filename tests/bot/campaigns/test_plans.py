@@ -173,6 +173,7 @@ VARIANTS = [{"name": "A", "content": GOOD}, {"name": "B", "content": {"text": "æ
         ({"follow_ups": [{"after": "48h", "channels": ["customer_service"], "content": WORSE}]},
          {"follow_ups.0.content"}),
         ({"contents": {"mass": WORSE}}, {"contents.mass"}),
+        ({"links": {"wb": "https://weibo.com/u/1", "ip": "https://10.0.0.1/x"}}, {"links.ip.url"}),
     ],
 )  # fmt: skip
 def test_every_word_that_goes_out_is_checked(change: dict[str, Any], places: set[str]) -> None:
