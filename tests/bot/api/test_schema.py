@@ -48,6 +48,7 @@ from bot.tables.inbox import inbound
 from bot.tables.operators import webhook_deliveries
 from tests import factories
 from tests.bot.campaigns.makers import make_campaign, make_delivery, make_run
+from tests.bot.campaigns.test_plans import FACTORS
 
 assert wiring.AREAS  # importing them fills the table
 EXAMPLES = 4
@@ -86,6 +87,7 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
     ("recount_repair", {}, {"month": "2025-03"}),
     ("allocation_make", {}, {"month": "2025-03", "campaigns": [{"campaign_id": 1}]}),
     ("allocation_enforce", {"allocation_id": 1}, None),
+    ("allocation_lift", {"allocation_id": 1}, None),
     ("calendar_move", {"campaign_id": 1}, {"day": "2025-03-25"}),
     ("campaign_create", {}, {"document": CAMPAIGN}),
     ("campaign_update", {"campaign_id": 5}, {"document": CAMPAIGN}),
@@ -128,7 +130,11 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
     ("canned_delete", {"canned_id": 1}, None),
     ("plan_create", {}, {"document": {"name": "半成"}}),
     ("plan_from_csv", {}, {"csv": "部分,项目,内容,键\n,名称,奈雪表,name\n"}),
-    ("plan_update", {"plan_id": 1}, {"document": CAMPAIGN | {"name": "方案"}, "version": 1}),
+    (
+        "plan_update",
+        {"plan_id": 1},
+        {"document": CAMPAIGN | {"name": "方案", "brief": FACTORS}, "version": 1},
+    ),
     ("plan_submit", {"plan_id": 1}, {"version": 2}),
     ("plan_archive", {"plan_id": 2}, None),
     ("playbook_create", {}, {"name": "微博", "document": CAMPAIGN}),
