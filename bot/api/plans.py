@@ -181,11 +181,13 @@ def plan_checked(call: Call, session: Session, plan_id: Id) -> PlanChecks:
 
 @area("POST", "/plans/<plan_id>/submit", "campaigns.write")
 def plan_submit(call: Call, session: Session, plan_id: Id, body: PlanRead) -> Submitted:
-    """Hand it in: it becomes a campaign that waits for approval."""
-    _found(call, session, plan_id)
-    campaign = plans.submit(
-        session, call.account, plan_id, call.now, by=call.by, version=body.version
-    )
+    """Hand it in with what is expected of it: it becomes a campaign that waits for approval."""
+    plan, version = _found(call, session, plan_id), body.version
+    if plan.version == version:
+        filled = _filled(call, session, plan)
+        given: dict[str, Any] = {"version": version, "step": plans.STEPS, "by": call.by}
+        version = plans.save(session, call.account.id, plan_id, filled, call.now, **given).version
+    campaign = plans.submit(session, call.account, plan_id, call.now, by=call.by, version=version)
     call.audit(session, "plan.submit", f"plan:{plan_id}", after={"name": campaign.name})
     return Submitted(campaign_id=campaign.id, name=campaign.name)
 
@@ -194,12 +196,7 @@ def plan_submit(call: Call, session: Session, plan_id: Id, body: PlanRead) -> Su
 def plan_csv(call: Call, session: Session, plan_id: Id) -> CsvTold:
     """The plan document 人群 / 推广 / 数据 as CSV."""
     plan = _found(call, session, plan_id)
-    try:
-        estimate: Estimate | None = _estimate(call, session, plan)
-    except (Refused, Invalid):
-        estimate = None
-    document = plan_files.filled(plan.document, estimate, _sentences(call, session, plan.document))
-    return CsvTold(csv=plan_files.to_csv(document))
+    return CsvTold(csv=plan_files.to_csv(_filled(call, session, plan)))
 
 
 @area("POST", "/plans/csv", "campaigns.write", status=201)
@@ -223,6 +220,15 @@ def plan_archive(call: Call, session: Session, plan_id: Id) -> PlanTold:
 def _found(call: Call, session: Session, plan_id: int) -> Plan:
     plan = found(plans.find(session, call.account.id, plan_id))
     return found(plan if plan.archived_at is None else None)
+
+
+def _filled(call: Call, session: Session, plan: Plan) -> dict[str, Any]:
+    """The document with what is computed of it now, so that a report can hold it against the result."""
+    try:
+        estimate: Estimate | None = _estimate(call, session, plan)
+    except (Refused, Invalid):
+        estimate = None
+    return plan_files.filled(plan.document, estimate, _sentences(call, session, plan.document))
 
 
 def _estimate(call: Call, session: Session, plan: Plan) -> Estimate:

@@ -80,7 +80,13 @@ def test_a_plan_is_handed_in_with_its_five_factors(
     whole = {"document": WHOLE, "version": 1, "step": 5}
     saved = api.told("PUT", f"/plans/{made['id']}", whole)
     handed = {"version": saved["version"]}
+    stale = {"version": made["version"]}
+    assert api.refused("POST", f"/plans/{made['id']}/submit", stale) == (409, "conflict")
     assert api.told("POST", f"/plans/{made['id']}/submit", handed)["name"] == WHOLE["name"]
+    brief = api.told("GET", f"/plans/{made['id']}")["document"]["brief"]
+    assert (brief["people"], brief["reached"], brief["slots"]) == ("0", "0", "0"), (
+        "what it promised"
+    )
 
 
 def test_the_checks_of_a_plan_speak_the_caller_s_language(api: Program) -> None:
