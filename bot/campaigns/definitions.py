@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bot import articles, registry, tracking
+from bot import articles, db, registry, tracking
 from bot import content as contents
 from bot.accounts import Account
 from bot.audiences import segments
@@ -206,18 +206,11 @@ def save(
     if seen_version is not None and (row is None or row.version != seen_version):
         raise Refused(f"somebody else changed '{wanted['name']}' while you were editing it")
     if row is None:
-        campaign_id = session.execute(
-            sa.insert(campaigns)
-            .values(
-                account_id=account.id,
-                name=wanted["name"],
-                status="draft",
-                created_at=now,
-                created_by=by,
-                **values,
-            )
-            .returning(campaigns.c.id)
-        ).scalar_one()
+        first = {"account_id": account.id, "name": wanted["name"], "status": "draft"}
+        made = {**first, "created_at": now, "created_by": by, **values}
+        campaign_id = db.insert_first(session, campaigns, made)
+        if campaign_id is None:  # made by somebody else this very moment
+            raise Refused(f"somebody else changed '{wanted['name']}' while you were editing it")
     else:
         campaign_id = row.id
         _change(session, row, values)

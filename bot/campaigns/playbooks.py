@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bot import db
 from bot.campaigns import document as documents
 from bot.campaigns import plans
 from bot.clock import local, parse_moment
@@ -54,6 +55,7 @@ def save(
 
     Raises:
         Invalid: no name, a note too long, or a part of the document that is not of its kind.
+        Refused: somebody else keeps one under this name at the same moment.
     """
     documents.check_shape(document)
     name = name.strip()
@@ -69,20 +71,19 @@ def save(
         )
     ).scalar()
     kept = {key: value for key, value in document.items() if key not in OF_THE_OCCASION}
-    playbook_id = session.execute(
-        sa.insert(playbooks)
-        .values(
-            account_id=account_id,
-            name=name,
-            version=(last or 0) + 1,
-            document=kept,
-            results=dict(results) if results else None,
-            note=note.strip(),
-            created_by=by,
-            created_at=now,
-        )
-        .returning(playbooks.c.id)
-    ).scalar_one()
+    made = {
+        "account_id": account_id,
+        "name": name,
+        "version": (last or 0) + 1,
+        "document": kept,
+        "results": dict(results) if results else None,
+        "note": note.strip(),
+        "created_by": by,
+        "created_at": now,
+    }
+    playbook_id = db.insert_first(session, playbooks, made)
+    if playbook_id is None:  # this version was kept by somebody else this very moment
+        raise Refused(f"somebody else changed '{name}' while you were editing it")
     found = find(session, account_id, playbook_id)
     assert found is not None
     return found

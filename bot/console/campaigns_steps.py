@@ -12,7 +12,6 @@ from bot import accounts, db
 from bot.campaigns import funnel, live, rounds, steering, trials
 from bot.campaigns.definitions import Campaign
 from bot.campaigns.live import Picture, RunPicture
-from bot.clock import month_of
 from bot.console.access import Here, confirm, done, missing, page
 from bot.console.campaigns import known
 from bot.console.lists import whole
@@ -231,7 +230,7 @@ def _ask(step: str, campaign: Campaign, picture: Picture) -> str:
             [
                 _("还没有发的 %(count)s 人不再发送，不能恢复。", count=waiting),
                 _("已经发出的 %(sent)s 人收不回来。", sent=sent),
-                _("退回 %(count)s 个 %(month)s 的群发名额。", count=f"{slots:,}", month=month_of(picture.counted_at)),
+                _("退回 %(count)s 个群发名额。", count=f"{slots:,}"),
             ],
             _("取消发送"),
         ),
@@ -244,7 +243,7 @@ def _ask(step: str, campaign: Campaign, picture: Picture) -> str:
             _("终止「%(name)s」", name=campaign.name),
             [
                 _("还没有发的 %(count)s 人不再发送，后续波次全部取消，不能恢复。", count=waiting),
-                _("退回 %(count)s 个 %(month)s 的群发名额。", count=f"{slots:,}", month=month_of(picture.counted_at)),
+                _("退回 %(count)s 个群发名额。", count=f"{slots:,}"),
             ],
             _("终止活动"),
         ),

@@ -315,7 +315,7 @@ def known(here: Here, plan_id: int, *, archived: bool | None = False) -> Plan:
 def _read(
     here: Here, found: Plan
 ) -> tuple[Json, dict[str, str], Estimate | None, Campaign | None, Outcome | None]:
-    """The document as it is in force, its sentences, the estimate while nothing was sent, and the result after."""
+    """The document as it was last written, its sentences, the estimate while nothing was sent, and the result after."""
     estimate, result, campaign = None, None, None
     document = dict(found.document)
     with db.reading(here.rt.engine) as session:

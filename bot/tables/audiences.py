@@ -17,8 +17,8 @@ segments = sa.Table(
     sa.UniqueConstraint("account_id", "name"),
 )
 
-# a segment frozen into a list (冻结): whoever was in it at a moment. One list a segment is in force; one that is not was
-# never finished, or is being taken away.
+# a segment frozen into a list (冻结): whoever was in it at a moment. One list a segment is in force; one
+# that is not was never finished, or is being taken away.
 frozen_lists = sa.Table(
     "frozen_lists",
     metadata,

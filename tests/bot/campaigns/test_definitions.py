@@ -80,6 +80,16 @@ def test_what_is_saved_is_written_back_the_same(play: Play) -> None:
     assert len(play.read(sa.select(links))) == 1
 
 
+def test_of_two_who_make_one_name_at_once_the_second_is_told(play: Play) -> None:
+    def first(connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+        if statement.startswith("INSERT INTO campaigns"):  # between the look and the writing
+            connection.connection.dbapi_connection.cursor().execute(statement, values)
+
+    sa.event.listen(play.engine, "before_cursor_execute", first)
+    with pytest.raises(Refused, match="somebody else changed"):
+        play.write(lambda session: definitions.save(session, play.account, GOOD, play.now, by="Bo"))
+
+
 def test_a_repeating_campaign_is_written_back_the_same(play: Play) -> None:
     repeat = {"every": "week", "on": ["fri"], "at": "20:30"}
     play.campaign(at=None, repeat=repeat, approved_for=None, status="draft")
