@@ -1,13 +1,14 @@
 """What each job name does: one function a name, each safe to run twice at once and cut into steps of under a minute."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 
 from bot import (
     account_check,
     accounts,
     articles,
+    campaign_tasks,
     db,
     effects,
     erasure,
@@ -41,26 +42,16 @@ from bot import (
     templates,
     webhook_deliveries,
 )
-from bot.allowances import CAMPAIGN, SYNC
+from bot.allowances import SYNC
 from bot.as_code.apply import MAKE_SCENES, PUBLISH_MENU, SYNC_TAGS
 from bot.audiences import catalogue, index, portrait
 from bot.campaigns import (
-    aftermath,
-    allocation,
     estimates,
-    guarding,
-    month_values,
-    planning,
-    rounds,
-    sending,
-    settling,
     temporary_tags,
-    trials,
 )
 from bot.campaigns.allocation import DIVIDE
 from bot.health import LAST_TICK
 from bot.jobs import Again, JobContext, Task
-from bot.one_by_one import one_by_one
 from bot.runtime import Runtime
 
 DRAINS = 20  # a tick, so that a campaign leaves faster than one drain a second
@@ -85,74 +76,6 @@ def drain_outbox(rt: Runtime, context: JobContext) -> None:
         )
         if drained == 0:
             return
-
-
-def waves(rt: Runtime, context: JobContext) -> None:
-    """Hand what is due of running campaigns to the outbox."""
-    sending.send_waves(rt.engine, context.clock(), rt.secret_key, rt.config.base_url)
-
-
-def collect(rt: Runtime, context: JobContext) -> None:
-    """Read what the outbox finished into deliveries and batches, and results of notices into their deliveries."""
-    settling.collect(rt.engine, context.clock())
-    templates.settle(rt.engine, context.clock())
-
-
-def begin_rounds(rt: Runtime, context: JobContext) -> None:
-    """Begin follow-ups whose time has come; ``start`` plans them."""
-    rounds.start_due(rt.engine, context.clock())
-
-
-def decide_trials(rt: Runtime, context: JobContext) -> None:
-    """Decide experiments that can be decided."""
-    trials.look_at_all(rt.engine, context.clock())
-
-
-def watch_runs(rt: Runtime, context: JobContext) -> None:
-    """Let the guard look at every run from which anybody may still be spared."""
-    guarding.watch(rt.engine, context.clock())
-
-
-def tag_results(rt: Runtime, context: JobContext) -> None:
-    """Give the tags by result of campaigns that are over."""
-    aftermath.tag_due(rt.engine, context.clock())
-
-
-def late(rt: Runtime, context: JobContext) -> None:
-    """Ask about batches whose result never came."""
-    settling.late(rt.engine, rt.wechat, context.clock())
-
-
-def start(rt: Runtime, context: JobContext) -> None:
-    """Begin runs of campaigns that are due, and a planning job for each run that needs one."""
-    now = context.clock()
-    with one_by_one() as one:
-        with one():
-            planning.begin_due(rt.engine, now)
-        _have_planned(rt, planning.to_plan(rt.engine), now)
-
-
-def _have_planned(rt: Runtime, run_ids: Sequence[int], now: datetime) -> None:
-    """A planning job for each of these runs that has none."""
-    if not run_ids:
-        return
-    with db.writing(rt.engine) as session:
-        planned = {arguments["run_id"] for arguments in jobs.open_arguments(session, "plan")}
-        for run_id in run_ids:
-            if run_id not in planned:
-                jobs.enqueue(
-                    session,
-                    "plan",
-                    {"run_id": run_id},
-                    now=now,
-                    unique_key=f"plan:{run_id}:{now.isoformat()}",
-                )
-
-
-def plan(rt: Runtime, context: JobContext) -> Again | None:
-    """Plan one page of a run."""
-    more = planning.plan_run(rt.engine, context.arguments["run_id"], context.clock())
-    return Again() if more else None
 
 
 def send_later(rt: Runtime, context: JobContext) -> None:
@@ -214,35 +137,6 @@ def sync_followers(rt: Runtime, context: JobContext) -> Again | None:
         if not progress.more:
             erasure.recall_new(session, account_id, rt.secret_key, now)
     return Again() if progress.more else None
-
-
-def make_temporary_tags(rt: Runtime, context: JobContext) -> None:
-    """A job for each account with a tag to make for a send, or to take away after it."""
-    now = context.clock()
-    account_ids = temporary_tags.accounts_at_work(rt.engine, now)
-    if not account_ids:
-        return
-    with db.writing(rt.engine) as session:
-        for account_id in account_ids:
-            if jobs.open_arguments(session, "temporary_tag", account_id):
-                continue
-            jobs.enqueue(
-                session,
-                "temporary_tag",
-                {"account_id": account_id},
-                now=now,
-                unique_key=f"temporary_tag:{account_id}:{now.isoformat()}",
-                account_id=account_id,
-            )
-
-
-def fill_temporary_tag(rt: Runtime, context: JobContext) -> Again | None:
-    """Some calls for tags that live for one send."""
-    account_id = context.arguments["account_id"]
-    wechat = rt.wechat(account_id)
-    with governor.on_behalf_of(CAMPAIGN):
-        more = temporary_tags.step(rt.engine, wechat, account_id, context.clock())
-    return Again() if more else None
 
 
 def sweep_tags(rt: Runtime, context: JobContext) -> None:
@@ -500,25 +394,6 @@ def count_tags(rt: Runtime, context: JobContext) -> None:
     tag_families.recount(rt.engine, context.arguments["account_id"], context.clock())
 
 
-def divide_slots(rt: Runtime, context: JobContext) -> None:
-    """Divide a month's slots among its campaigns, where that takes too long for a page."""
-    if context.account_id is None:
-        return
-
-    def tell(done: int, total: int) -> None:
-        with db.writing(rt.engine) as session:
-            jobs.progress(session, context.job_id, done, total)
-
-    allocation.propose(
-        rt.engine,
-        context.account_id,
-        month_values.Settings.from_json(context.arguments["settings"]),
-        context.clock(),
-        by=context.arguments["by"],
-        tell=tell,
-    )
-
-
 def heartbeat(rt: Runtime, context: JobContext) -> None:
     """Say that the scheduler is alive, for ``/readyz``."""
     with db.writing(rt.engine) as session:
@@ -539,23 +414,23 @@ def count_calls(rt: Runtime, context: JobContext) -> None:
 TASKS: Mapping[str, RuntimeTask] = {
     "outbox": drain_outbox,
     "replay_failed": replay_failed,
-    "waves": waves,
-    "collect": collect,
-    "late": late,
-    "rounds": begin_rounds,
-    "trials": decide_trials,
-    "guard": watch_runs,
-    "aftermath": tag_results,
-    "start": start,
-    "plan": plan,
+    "waves": campaign_tasks.waves,
+    "collect": campaign_tasks.collect,
+    "late": campaign_tasks.late,
+    "rounds": campaign_tasks.begin_rounds,
+    "trials": campaign_tasks.decide_trials,
+    "guard": campaign_tasks.watch_runs,
+    "aftermath": campaign_tasks.tag_results,
+    "start": campaign_tasks.start,
+    "plan": campaign_tasks.plan,
     effects.SEND_LATER: send_later,
     "upload": upload,
     "follower_sync": partial(every_account, "sync_followers"),
     "sync_followers": sync_followers,
     "tag_sync": partial(every_account, SYNC_TAGS),
     SYNC_TAGS: sync_tags,
-    "temporary_tags": make_temporary_tags,
-    "temporary_tag": fill_temporary_tag,
+    "temporary_tags": campaign_tasks.make_temporary_tags,
+    "temporary_tag": campaign_tasks.fill_temporary_tag,
     "tag_sweep": partial(every_account, "sweep_tags"),
     "sweep_tags": sweep_tags,
     "templates": partial(every_account, templates.READ),
@@ -588,7 +463,7 @@ TASKS: Mapping[str, RuntimeTask] = {
     "quotas_of_the_day": partial(every_account, governor.LEARN),
     governor.LEARN: learn_quotas,
     "count_calls": count_calls,
-    DIVIDE: divide_slots,
+    DIVIDE: campaign_tasks.divide_slots,
 }
 
 

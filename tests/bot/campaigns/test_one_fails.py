@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import db, jobs, tasks
+from bot import campaign_tasks, db, jobs
 from bot.campaigns import guarding, planning, rounds, sending, settling, steering, trials
 from bot.jobs import JobContext
 from bot.tables.campaigns import campaigns, mass_batches
@@ -143,7 +143,7 @@ def test_the_next_campaign_begins_and_is_planned(play: Play, breaks: Any) -> Non
         engine=play.engine, clock=lambda: play.now, job_id=0, name="start", arguments={}
     )
     with pytest.raises(Broken):
-        tasks.start(SimpleNamespace(engine=play.engine), context)  # type: ignore[arg-type]
+        campaign_tasks.start(SimpleNamespace(engine=play.engine), context)  # type: ignore[arg-type]
     (run_id,) = planning.to_plan(play.engine)
     assert play.run(run_id).campaign_id == second.id
     with db.reading(play.engine) as session:
