@@ -33,9 +33,8 @@ DEFAULTS: Mapping[str, int] = {
 SHARES = {REPLY: 0.0, LATER: 0.05, CAMPAIGN: 0.10, SYNC: 0.20}
 MARGIN = 1.2  # replies of today may be a fifth more than the busiest of the last days
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=60), timedelta(minutes=30)
-BURST = (
-    1 / 6
-)  # of what an API allows a minute; all at once would be twice that across two of its minutes
+# of what an API allows a minute; all at once would be twice that across two of its minutes. Source: our choice.
+BURST = 1 / 6
 RECENT = timedelta(minutes=10)  # a refusal so soon after the last pause makes the next one longer
 SHORTEST_PACE = timedelta(hours=1)  # a day younger than this says nothing about its pace
 

@@ -208,13 +208,12 @@ def _drain_claimed(
     writer = db.GroupWriter(engine)
     sent = 0
     if own.turn.acquire(blocking=False):
+        ended = False
         try:
             sent = outbox_bulk.Flow(engine, writer, gateway, clock, own, claim, governor).run()
-        except BaseException:
-            own.close()  # calls under way are nobody's now
-            raise
+            ended = True
         finally:
-            if sender is None:
+            if sender is None or not ended:  # after a failure calls under way are nobody's
                 own.close()
             own.turn.release()
             writer.close()

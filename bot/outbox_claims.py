@@ -14,7 +14,7 @@ from bot import db, kept, mass_turns, registry
 from bot.content import SHARED
 from bot.db import Session, UtcDateTime
 from bot.outcomes import REPEAT_FOR, REPEAT_WAIT
-from bot.sql import among, numbers, unindexed
+from bot.sql import among, among_given, unindexed
 from bot.tables.accounts import accounts
 from bot.tables.outbox import outbox
 
@@ -167,11 +167,7 @@ def _claiming(
         dialect,
         outbox,
         free,
-        {
-            "status": "sending",
-            "attempts": outbox.c.attempts + 1,
-            "lease_until": sa.bindparam("lease", type_=UtcDateTime()),
-        },
+        _claim_values(sa.bindparam("lease", type_=UtcDateTime())),
         order_by=[due, outbox.c.id],
         limit=sa.bindparam("most", type_=sa.Integer),
         columns=NEEDED,
@@ -241,7 +237,9 @@ def claim_turn(session: Session, account_id: int, channel: str, now: datetime) -
         if allowed_at > now:
             session.execute(sa.update(outbox).where(this).values(not_before=allowed_at))
             return None
-        taken = db.claim(session, outbox, this, _claim_values(now), order_by=[outbox.c.id], limit=1)
+        taken = db.claim(
+            session, outbox, this, _claim_values(now + LEASE), order_by=[outbox.c.id], limit=1
+        )
         if not taken:
             return None  # cancelled this very moment
         return taken[0]
@@ -283,11 +281,10 @@ def begin(engine: Engine, row: Any, now: datetime) -> Any | None:
 @functools.cache
 def _begin_many() -> Any:
     now = sa.bindparam("now", type_=UtcDateTime())
-    ids = sa.select(numbers(sa.bindparam("ids", type_=sa.Text)))
     return (
         sa.update(outbox)
         .where(
-            outbox.c.id.in_(ids),
+            among_given(outbox.c.id),
             outbox.c.status == "sending",
             outbox.c.attempts == sa.bindparam("taken"),
             outbox.c.lease_until > now,
@@ -350,11 +347,11 @@ def first_moment(column: sa.Column[Any], now: datetime) -> sa.ColumnElement[Any]
     return sa.func.coalesce(column, sa.literal(now, UtcDateTime()))
 
 
-def _claim_values(now: datetime) -> dict[str, Any]:
+def _claim_values(lease_until: Any) -> dict[str, Any]:
     return {
         "status": "sending",
         "attempts": outbox.c.attempts + 1,
-        "lease_until": now + LEASE,
+        "lease_until": lease_until,
     }
 
 

@@ -14,7 +14,7 @@ from bot.channels import Item
 from bot.db import Session
 from bot.errors import Refused
 from bot.outcomes import Outcome, Situation
-from bot.sql import numbers
+from bot.sql import among_given
 from bot.tables.accounts import accounts
 from bot.tables.campaigns import deliveries
 from bot.tables.followers import followers
@@ -157,12 +157,8 @@ def _open_ids(session: Session, account_id: int, batch_id: int) -> list[str]:
     )
 
 
-def _listed(column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    return column.in_(sa.select(numbers(sa.bindparam("ids", type_=sa.Text))))
-
-
 # kept: building them takes longer than looking up a few
-_KINDS = sa.select(accounts.c.id, accounts.c.kind).where(_listed(accounts.c.id))
+_KINDS = sa.select(accounts.c.id, accounts.c.kind).where(among_given(accounts.c.id))
 _PEOPLE = sa.select(followers.c.account_id, followers.c.id, followers.c.open_id).where(
-    _listed(followers.c.id), followers.c.subscribed.is_(True), followers.c.erased_at.is_(None)
+    among_given(followers.c.id), followers.c.subscribed.is_(True), followers.c.erased_at.is_(None)
 )

@@ -70,6 +70,11 @@ def among(column: sa.ColumnElement[Any], ids: Iterable[int]) -> sa.ColumnElement
     return column.in_(sa.select(numbers(sa.literal(json.dumps(sorted(ids)), sa.Text))))
 
 
+def among_given(column: sa.ColumnElement[Any], name: str = "ids") -> sa.ColumnElement[bool]:
+    """``among`` for a statement that is built once: the ids come as a parameter, a JSON list as text."""
+    return column.in_(sa.select(numbers(sa.bindparam(name, type_=sa.Text))))
+
+
 def numbers(listed: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     """The numbers of a JSON list, one a row: what a SELECT without a table of its own reads."""
     found = _numbers(listed).table_valued(sa.column("value"))

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from bot.db import Json, UtcDateTime
-from bot.tables.common import account_id, metadata, row_id
+from bot.tables.common import account_id, metadata, partial_index, row_id
 
 segments = sa.Table(
     "segments",
@@ -29,12 +29,11 @@ frozen_lists = sa.Table(
     sa.Column("frozen_by", sa.Text, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),  # at that moment; stays when somebody is erased
     sa.Column("in_force", sa.Boolean, nullable=False),
-    sa.Index(
+    partial_index(
         "ix_frozen_lists_in_force",
         "segment_id",
         unique=True,
-        sqlite_where=sa.text("in_force"),
-        postgresql_where=sa.text("in_force"),
+        where="in_force",
     ),
 )
 

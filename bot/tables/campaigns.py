@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from bot.db import BigId, Json, UtcDateTime
-from bot.tables.common import account_id, follower_id, metadata, row_id
+from bot.tables.common import account_id, follower_id, metadata, partial_index, row_id
 
 campaigns = sa.Table(
     "campaigns",
@@ -113,7 +113,7 @@ deliveries = sa.Table(
     ),
     sa.Index("ix_deliveries_run_status", "run_id", "status", "channel", "wave", "follower_id"),
     # who is still to be handed over: asked for at every step of a wave
-    sa.Index(
+    partial_index(
         "ix_deliveries_waiting",
         "run_id",
         "status",
@@ -122,15 +122,13 @@ deliveries = sa.Table(
         "group",
         "variant",
         "follower_id",
-        sqlite_where=sa.text("queued_at IS NULL"),
-        postgresql_where=sa.text("queued_at IS NULL"),
+        where="queued_at IS NULL",
     ),
     sa.Index("ix_deliveries_follower", "follower_id", "at"),
-    sa.Index(
+    partial_index(
         "ix_deliveries_batch",
         "batch_id",
-        sqlite_where=sa.text("batch_id IS NOT NULL"),
-        postgresql_where=sa.text("batch_id IS NOT NULL"),
+        where="batch_id IS NOT NULL",
     ),
 )
 

@@ -27,3 +27,11 @@ def account_id() -> sa.Column[Any]:
 
 def follower_id(**options: Any) -> sa.Column[Any]:
     return sa.Column("follower_id", BigId, sa.ForeignKey("followers.id"), **options)
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of the rows a condition holds for. On SQLite a statement must say the condition literally."""
+    condition = sa.text(where)
+    return sa.Index(
+        name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition
+    )

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from bot.db import Json, UtcDateTime
-from bot.tables.common import account_id, follower_id, metadata, row_id
+from bot.tables.common import account_id, follower_id, metadata, partial_index, row_id
 
 events = sa.Table(
     "events",
@@ -19,25 +19,23 @@ events = sa.Table(
     sa.Column("caused_by", sa.BigInteger),  # the push
     sa.Column("source_key", sa.Text),  # makes an import or a click safe to repeat
     # partial: most events have none, and a push should not pay for an index of nothing
-    sa.Index(
+    partial_index(
         "uq_events_source_key",
         "source_key",
         unique=True,
-        sqlite_where=sa.text("source_key IS NOT NULL"),
-        postgresql_where=sa.text("source_key IS NOT NULL"),
+        where="source_key IS NOT NULL",
     ),
     sa.Index("ix_events_kind_at", "account_id", "kind", "at"),
     sa.Index("ix_events_follower_at", "follower_id", "at"),
     # scans and follows of one QR scene, answered from the index alone; the other kinds pay nothing
-    sa.Index(
+    partial_index(
         "ix_events_scene",
         "account_id",
         "key",
         "at",
         "kind",
         "follower_id",
-        sqlite_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
-        postgresql_where=sa.text("kind IN ('subscribe', 'scan') AND key IS NOT NULL"),
+        where="kind IN ('subscribe', 'scan') AND key IS NOT NULL",
     ),
 )
 

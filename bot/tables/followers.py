@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from bot.db import Json, UtcDateTime
-from bot.tables.common import account_id, metadata, row_id
+from bot.tables.common import account_id, metadata, partial_index, row_id
 
 followers = sa.Table(
     "followers",
@@ -34,23 +34,21 @@ followers = sa.Table(
     sa.Column("remark_search", sa.Text),
     sa.UniqueConstraint("account_id", "open_id"),
     # one person across sister accounts
-    sa.Index(
+    partial_index(
         "ix_followers_union_id",
         "union_id",
         "account_id",
-        sqlite_where=sa.text("union_id IS NOT NULL"),
-        postgresql_where=sa.text("union_id IS NOT NULL"),
+        where="union_id IS NOT NULL",
     ),
     sa.Index("ix_followers_account_subscribed", "account_id", "subscribed", "id"),
     sa.Index("ix_followers_unsubscribed", "unsubscribed_at"),
     sa.Index("ix_followers_first_scene", "account_id", "first_scene", "subscribed_at"),
-    sa.Index(
+    partial_index(
         "ix_followers_remark",
         "account_id",
         "remark_search",
         "id",  # so that PostgreSQL finds the ids without reading the rows
-        sqlite_where=sa.text("remark_search IS NOT NULL"),
-        postgresql_where=sa.text("remark_search IS NOT NULL"),
+        where="remark_search IS NOT NULL",
     ),
     # the beginning of an OpenID: PostgreSQL's unique index has the order of a language, SQLite's that of the bytes,
     # where this one stays empty
@@ -63,12 +61,11 @@ followers = sa.Table(
     ),
     # the orders of the list of followers
     sa.Index("ix_followers_followed", "account_id", "subscribed_at", "id"),
-    sa.Index(
+    partial_index(
         "ix_followers_opted_out",
         "account_id",
         "id",
-        sqlite_where=sa.text("opted_out_at IS NOT NULL"),
-        postgresql_where=sa.text("opted_out_at IS NOT NULL"),
+        where="opted_out_at IS NOT NULL",
     ),
 )
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from bot.db import Json, UtcDateTime
-from bot.tables.common import account_id, follower_id, metadata, row_id
+from bot.tables.common import account_id, follower_id, metadata, partial_index, row_id
 
 inbound = sa.Table(
     "inbound",
@@ -29,19 +29,17 @@ inbound = sa.Table(
     sa.CheckConstraint("status in ('new', 'done', 'failed')", name="status"),
     sa.Index("ix_inbound_account_id", "account_id", "id"),
     sa.Index("ix_inbound_follower", "follower_id", "id"),
-    sa.Index(
+    partial_index(
         "ix_inbound_failed",
         "account_id",
         "id",
-        sqlite_where=sa.text("status = 'failed'"),
-        postgresql_where=sa.text("status = 'failed'"),
+        where="status = 'failed'",
     ),
-    sa.Index(
+    partial_index(
         "ix_inbound_unmatched",
         "account_id",
         "id",
-        sqlite_where=sa.text("unmatched"),
-        postgresql_where=sa.text("unmatched"),
+        where="unmatched",
     ),
 )
 

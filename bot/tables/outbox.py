@@ -3,13 +3,7 @@
 import sqlalchemy as sa
 
 from bot.db import Json, UtcDateTime
-from bot.tables.common import account_id, follower_id, metadata, row_id
-
-
-def _partial(name: str, *columns: str, where: str) -> sa.Index:
-    """An index of the rows a condition holds for; on SQLite a statement must say the condition literally."""
-    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-
+from bot.tables.common import account_id, follower_id, metadata, partial_index, row_id
 
 outbox = sa.Table(
     "outbox",
@@ -47,15 +41,15 @@ outbox = sa.Table(
         "ix_outbox_due", "status", "not_before", "id", postgresql_where=sa.text("status <> 'sent'")
     ),
     # replies before campaigns, and calls that take turns
-    _partial(
+    partial_index(
         "ix_outbox_claim",
         "status",
         "purpose",
         "not_before",
         where="status = 'waiting' AND purpose <> 'delivery'",
     ),
-    _partial("ix_outbox_expires", "status", "expires_at", where="status = 'waiting'"),
-    _partial(
+    partial_index("ix_outbox_expires", "status", "expires_at", where="status = 'waiting'"),
+    partial_index(
         "ix_outbox_doubt",
         "status",
         "unanswered_at",
@@ -70,5 +64,5 @@ outbox = sa.Table(
         postgresql_where=sa.text("collected IS false AND status NOT IN ('waiting', 'sending')"),
     ),
     # a follower's own messages; those of campaigns are found by their deliveries
-    _partial("ix_outbox_follower", "follower_id", "id", where="purpose <> 'delivery'"),
+    partial_index("ix_outbox_follower", "follower_id", "id", where="purpose <> 'delivery'"),
 )
